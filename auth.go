@@ -113,7 +113,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 	}
 	hash, err := s.hash(r.Context(), password)
 	if err != nil {
-		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy, try again later", busyPause)
+		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
 		return
 	}
 	u.HashedPassword, u.IsActive = hash, true
@@ -123,7 +123,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, http.StatusBadRequest, "Username already exists")
 	case err != nil:
 		s.log.Error("sign-up refused", "err", err)
-		writeRetry(w, r, http.StatusServiceUnavailable, "Users can not be stored just now, try again later", busyPause)
+		writeRetry(w, r, http.StatusServiceUnavailable, "Users can not be stored just now", busyPause)
 	default:
 		writeJSON(w, http.StatusCreated, struct {
 			Message string `json:"message"`
@@ -148,18 +148,18 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	pair := pairOf(username, r.RemoteAddr)
 	if wait := s.throttle.wait(pair, s.now()); wait > 0 {
-		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins, try again later", wait)
+		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
 	u, known := s.store.ByName(username)
 	s.log.Debug("looked up the user", "known", known, "user_id", u.ID)
 	ok, err := s.checkPassword(r.Context(), u, password)
 	if err != nil {
-		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy, try again later", busyPause)
+		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
 		return
 	}
 	if wait := s.throttle.settle(pair, ok, s.now()); wait > 0 {
-		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins, try again later", wait)
+		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
 	if !ok {

@@ -380,7 +380,177 @@ func digestOf(element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
 }
 
-const docsPage = `<!doctype html><style></style><script></script>`
+// docsPage is the try-it page: the flow in three steps, each with what goes over the wire.
+const docsPage = `<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>authflow: sign up, log in, who am I?</title><link rel="icon" href="data:,">
+<style>
+:root { color-scheme: light dark; --page: light-dark(#f9f8f5, #15171a); --card: light-dark(#fff, #1c1f23);
+  --well: light-dark(#f5f4f0, #131518); --ink: light-dark(#23272c, #e3e1dc); --quiet: light-dark(#5b626b, #a5abb3);
+  --line: light-dark(#e4e1da, #33383f); --edge: light-dark(#858a91, #7a828c); --accent: light-dark(#2b5f8f, #93c0ea);
+  --good: light-dark(#2a6945, #8fd0aa); --bad: light-dark(#a5332b, #f3a59c); --header: light-dark(#0a6868, #71d0cb);
+  --payload: light-dark(#7a3b90, #d6a8e8); --signature: light-dark(#855700, #e4bc6c); }
+* { box-sizing: border-box; } :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: clamp(1.5rem, 6vw, 4rem) clamp(1rem, 4vw, 2rem); }
+section { margin-top: 1.5rem; padding: clamp(1rem, 4vw, 2rem); background: var(--card); border: 1px solid var(--line); }
+section, pre, input, button { border-radius: 0.5rem; } form, .more > * { margin-top: 1.5rem; }
+h1, h2, h3, h4, dl, dd { margin: 0; line-height: 1.4; } p { margin: 0.5rem 0 0; max-width: 48rem; text-wrap: pretty; }
+h3, h4, label, dl, .note, form p { font-size: 0.875rem; }
+dt, pre { font: 0.8125rem/1.6 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+pre { margin: 0.375rem 0 0; padding: 0.75rem 1rem; background: var(--well); white-space: pre-wrap; }
+form, .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 1rem 1.5rem; }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 0.25rem 1rem; align-items: baseline; }
+.row { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 1rem; grid-column: 1 / -1; }
+input, button { margin: 0; font: inherit; border: 1px solid var(--edge); background: var(--card); color: inherit; }
+form input { display: block; width: 100%; margin-top: 0.25rem; padding: 0.5rem 0.75rem; }
+button { padding: 0.125rem 0.75rem; font-size: 0.875rem; } button:disabled { opacity: 0.6; }
+form button { padding: 0.5rem 1.25rem; font-size: 1rem; background: var(--accent); color: var(--card); border: 0; }
+a { color: var(--accent); } [aria-invalid] { border-color: var(--bad); box-shadow: inset 0 0 0 1px var(--bad); }
+h3, dd, .note { color: var(--quiet); } .good { color: var(--good); } .bad, form p { color: var(--bad); }
+.header { color: var(--header); } .payload { color: var(--payload); } .signature { color: var(--signature); }
+</style>
+<main><h1>authflow</h1>
+<p>How a password becomes a token, in three steps: sign up, log in, who am I? Each shows what goes over the wire. The page
+  loads nothing from elsewhere and works offline. All of the API: <a href="/openapi.json">openapi.json</a>.</p>
+<noscript><p class="bad">This page needs JavaScript; without it, send the same requests with curl.</p></noscript>
+<p><input type="checkbox" id="show-password"> <label for="show-password">Show the password as typed</label></p>
+<section><h2>1. Sign up</h2><p>Sends JSON. The server keeps a bcrypt hash of the password, never the password.</p>
+<form id="signup" method="post" novalidate spellcheck="false" autocapitalize="none" aria-label="Sign up">
+  <div><label for="signup-username">Username</label>
+    <input id="signup-username" name="username" type="text" autocomplete="username"><p id="signup-username-fault"></p></div>
+  <div><label for="signup-email">Email</label>
+    <input id="signup-email" name="email" type="email" autocomplete="email"><p id="signup-email-fault"></p></div>
+  <div><label for="signup-password">Password</label><input id="signup-password" name="password" type="password"
+    autocomplete="new-password"><p id="signup-password-fault"></p></div>
+  <div class="row"><button>Sign up</button><span role="status" aria-live="polite"></span></div></form></section>
+<section><h2>2. Log in</h2><p>Sends a form, as OAuth 2 asks, not JSON. The answer brings a token to use from then on.</p>
+<form id="login" method="post" novalidate spellcheck="false" autocapitalize="none" aria-label="Log in">
+  <div><label for="login-username">Username</label>
+    <input id="login-username" name="username" type="text" autocomplete="username"><p id="login-username-fault"></p></div>
+  <div><label for="login-password">Password</label><input id="login-password" name="password" type="password"
+    autocomplete="current-password"><p id="login-password-fault"></p></div>
+  <div class="row"><button>Log in</button><span role="status" aria-live="polite"></span></div></form>
+<div id="token" class="more" hidden>
+  <div><div class="row"><h3>The token, taken apart</h3><span id="expiry" class="note" role="timer"></span></div><pre><b
+    id="header" class="header"></b>.<b id="payload" class="payload"></b>.<b id="signature" class="signature"></b></pre></div>
+  <div class="pair"><div><h4 class="header">Header: up to the first dot</h4><pre id="header-json"></pre></div>
+    <div><h4 class="payload">Payload: between the dots</h4><pre id="payload-json"></pre></div>
+    <div><h4 class="signature">Signature: after the last dot</h4><p class="note">HMAC-SHA256 of header and payload. Anybody
+      can read those two; nobody without the server's key can change them and make a signature that fits.</p></div></div>
+  <dl><dt>sub</dt><dd>the subject: the id of the user it speaks for</dd>
+    <dt>iat</dt><dd>issued at, in seconds since 1970</dd> <dt>exp</dt><dd>expires at, and is refused from then on</dd>
+    <dt>pwd</dt><dd>a fingerprint of the password's hash: with another password, the token is void</dd></dl></div></section>
+<section><h2>3. Who am I?</h2><p>Sends the token in a header, and no password. Without a token (before step 2) it is refused.</p>
+<form id="me" method="post" aria-label="Who am I?">
+  <div class="row"><button>Who am I?</button><span role="status" aria-live="polite"></span></div></form></section></main>
+<template><div class="exchange more" hidden><div class="pair">
+    <div><h3>Request</h3><pre class="request"></pre></div><div><h3>Answer</h3><pre class="answer"></pre></div></div>
+  <div><div class="row"><h3>The same with curl</h3><button class="copy" aria-label="Copy the curl command">Copy</button>
+    <span class="copied note" role="status"></span></div><pre class="curl"></pre></div></div></template>
+<script>
+"use strict";
+const byId = (id) => document.getElementById(id);
+const mask = "********"; // stands for the password until the checkbox reveals it
+const last = {}; // by step: the values it sent last, and the answer
+let token = "", expiresAt = 0; // in this page's memory only: a reload forgets them
+// put fills the element a selector finds. As textContent, whatever was typed or answered stays mere text.
+const put = (root, selector, text) => { root.querySelector(selector).textContent = text; };
+// quote makes any text one word of a shell: within single quotes only the single quote itself is special.
+const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+// decode reads a part of the token. No key is needed: base64url is a spelling, not a cipher.
+const decode = (part) => JSON.stringify(JSON.parse(new TextDecoder().decode(Uint8Array.from(
+  atob(part.replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0)))), null, 2);
+// compose says what a step sends; data are the options with which curl sends the same body.
+function compose(step, values) {
+  if (step === "me") return { method: "GET", headers: values.token ? { Authorization: "Bearer " + values.token } : {}, data: [] };
+  const json = JSON.stringify(values), form = new URLSearchParams(values).toString();
+  const fields = Object.entries(values).map(([name, value]) => "--data-urlencode " + quote(name + "=" + value));
+  return step === "signup"
+    ? { method: "POST", headers: { "Content-Type": "application/json" }, body: json, data: ["--data " + quote(json)] }
+    : { method: "POST", headers: { "Content-Type": "application/x-www-form-urlencoded" }, body: form, data: fields };
+}
+function show(step) { // writes out the last exchange, once more whenever the checkbox changes
+  const { values, answer } = last[step], section = byId(step).parentNode, path = "/auth/" + step;
+  const masked = values.password && !byId("show-password").checked;
+  const { method, headers, body, data } = compose(step, masked ? { ...values, password: mask } : values);
+  const lines = Object.entries(headers).map(([name, value]) => name + ": " + value);
+  const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line)), ...data];
+  put(section, ".request", [method + " " + path, ...lines, "", body].join("\n").trim());
+  put(section, ".answer", answer);
+  put(section, ".curl", curl.join(" \\\n  "));
+  put(section, ".copied", "");
+  section.querySelector(".exchange").hidden = false;
+}
+// showFault puts a fault of a 422 at its field; it returns the message of a fault that has none.
+function showFault(form, { loc, msg }) {
+  const input = byId(form.id + "-" + String(loc.at(-1)).replace("hashed_", "")); // the lesson's name for the password
+  if (!input) return msg;
+  byId(input.id + "-fault").append(input.ariaInvalid ? "; " : "", msg);
+  input.setAttribute("aria-describedby", input.id + "-fault");
+  input.ariaInvalid = "true";
+}
+// proceed does what follows from a good answer, and says so.
+function proceed(step, values, answer) {
+  const username = byId("login-username"), password = byId("login-password");
+  if (step === "me") return "You are " + answer.username;
+  if (step === "signup" && (username.value || password.value)) return "Now log in";
+  if (step === "signup") {
+    [username.value, password.value] = [values.username, values.password];
+    return "Username and password are copied to step 2";
+  }
+  token = answer.access_token;
+  expiresAt = Date.now() + answer.expires_in * 1000; // and not exp: the server's clock may differ from ours
+  const parts = token.split(".");
+  ["#header", "#payload", "#signature"].forEach((id, i) => put(document, id, parts[i]));
+  ["#header-json", "#payload-json"].forEach((id, i) => put(document, id, decode(parts[i])));
+  byId("token").hidden = false;
+  return "The token is taken apart below";
+}
+async function send(event) {
+  event.preventDefault();
+  const form = event.target, step = form.id, button = form.querySelector("button"), status = form.querySelector("[role=status]");
+  const hadFocus = button === document.activeElement, started = performance.now();
+  for (const input of form.querySelectorAll("input")) [input.ariaInvalid, byId(input.id + "-fault").textContent] = [null, ""];
+  const values = step === "me" ? { token } : Object.fromEntries(new FormData(form));
+  last[step] = { values, answer: "none yet" };
+  show(step);
+  [button.disabled, status.className, status.textContent] = [true, "", "Sending…"];
+  const response = await fetch("/auth/" + step, compose(step, values)).catch(() => null); // 4xx and 5xx do not end here
+  const text = await response?.text().catch(() => null);
+  [button.disabled, status.className] = [false, response?.ok ? "good" : "bad"];
+  if (hadFocus) button.focus(); // disabling took the focus away
+  if (text == null) return put(form, "[role=status]", "No answer. Is the server running?");
+  const line = (response.status + " " + response.statusText).trim(), took = Math.round(performance.now() - started);
+  const names = ["Content-Type", "Cache-Control", "WWW-Authenticate", "Retry-After"].filter((name) => response.headers.has(name));
+  last[step].answer = [line, ...names.map((name) => name + ": " + response.headers.get(name)), "", text].join("\n");
+  show(step);
+  const answer = /^application\/json/.test(response.headers.get("Content-Type")) ? JSON.parse(text) : {};
+  const notes = [answer.detail || answer.message].flat().map((note) => note?.loc ? showFault(form, note) : note);
+  form.querySelector("[aria-invalid]")?.focus();
+  if (response.headers.has("Retry-After")) notes.push("Try again in " + response.headers.get("Retry-After") + " s");
+  if (response.ok) notes.push(proceed(step, values, answer));
+  status.textContent = [line + " in " + took + " ms", ...notes.filter(Boolean)].join(". ");
+}
+async function copy(section) {
+  const curl = section.querySelector(".curl");
+  const copied = await navigator.clipboard?.writeText(curl.textContent).then(() => "Copied", () => "");
+  if (!copied) getSelection().selectAllChildren(curl); // over plain HTTP, only localhost may use the clipboard
+  put(section, ".copied", (copied || "Selected for copying") + (curl.textContent.includes(mask) ? ", password masked" : ""));
+}
+for (const form of document.forms) {
+  form.after(document.querySelector("template").content.cloneNode(true));
+  form.addEventListener("submit", send);
+  form.parentNode.querySelector(".copy").addEventListener("click", () => copy(form.parentNode));
+}
+byId("show-password").addEventListener("change", () => Object.keys(last).forEach(show));
+setInterval(() => {
+  const left = Math.max(0, Math.ceil((expiresAt - Date.now()) / 1000)), seconds = String(left % 60).padStart(2, "0");
+  if (token) put(document, "#expiry", left ? "expires in " + Math.floor(left / 60) + ":" + seconds : "expired");
+}, 200);
+</script>
+`
 
 // openapiDocument describes the service to programs: Swagger UI, Postman, code generators.
 const openapiDocument = `{
@@ -533,7 +703,7 @@ const openapiDocument = `{
         "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
         "content": {"application/json": {
           "schema": {"$ref": "#/components/schemas/OAuthError"},
-          "example": {"detail": "Too busy, try again later", "error": "temporarily_unavailable"}
+          "example": {"detail": "Too busy just now", "error": "temporarily_unavailable"}
         }}
       }
     },
