@@ -20,18 +20,24 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -1125,7 +1131,10 @@ func TestFailingDisk(t *testing.T) {
 	stop = inject(t, p, "-e", "inject=fsync:delay_enter=700000")
 	signedUp := make(chan int)
 	go func() { signedUp <- p.signUp(t, "carla") }()
-	awaitTemp(t, folder)
+	await(t, "a temporary file", func() bool {
+		found, _ := filepath.Glob(filepath.Join(folder, ".users.json.tmp*"))
+		return len(found) > 0
+	})
 	for range 20 {
 		p.me(t, token).contains(t, 200, `"enrico@example.com"`)
 		p.login(t, "enrico", "plaintextpassword").contains(t, 200, `"user_id":1`)
@@ -1145,6 +1154,477 @@ func TestFailingDisk(t *testing.T) {
 		t.Errorf("the edit or the sign-up is lost:\n%s", text)
 	}
 	p.me(t, token).contains(t, 200, `"edited@example.com"`)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The program
+
+// TestUsage holds that what is wrong with the flags or the environment is said in one line, with exit status 2.
+func TestUsage(t *testing.T) {
+	for _, row := range []struct {
+		args   []string
+		secret string
+		want   string
+	}{
+		{[]string{"-nosuch"}, "", "flag provided but not defined: -nosuch"},
+		{[]string{"serve"}, "", "there are flags only"},
+		{[]string{"-cost", "3"}, "", "-cost must be 4 to 16"},
+		{[]string{"-cost", "17"}, "", "-cost must be 4 to 16"},
+		{[]string{"-cost", "x"}, "", "invalid value"},
+		{[]string{"-addr", "8000"}, "", "-addr must be host:port, such as 127.0.0.1:8000"},
+		{[]string{"-token-ttl", "0"}, "", "-token-ttl must be 1s or more"},
+		{[]string{"-token-ttl", "-1h"}, "", "-token-ttl must be 1s or more"},
+		{[]string{"-tls-cert", "cert.pem"}, "", "-tls-cert and -tls-key go together"},
+		{[]string{"-tls-key", "key.pem"}, "", "-tls-cert and -tls-key go together"},
+		{nil, strings.Repeat("s", 31), "AUTH_SECRET must have at least 32 bytes"},
+	} {
+		var stderr bytes.Buffer
+		status := run(t.Context(), row.args, func(string) string { return row.secret }, &stderr)
+		if status != 2 || !strings.HasPrefix(stderr.String(), "authflow: "+row.want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%q: exit status %d, %s", row.args, status, &stderr)
+		}
+		if row.secret != "" && strings.Contains(stderr.String(), row.secret) {
+			t.Errorf("the secret is shown: %s", &stderr)
+		}
+	}
+	p := launch(t, "-cost", "3")
+	if status := p.exit(t); status != 2 {
+		t.Errorf("exit status of the process %d, want 2", status)
+	}
+}
+
+// TestCannotServe holds that what keeps the program from serving is said in one line, with exit status 1.
+func TestCannotServe(t *testing.T) {
+	p := start(t)
+	busy := strings.TrimPrefix(p.url, "http://")
+	writeFile(t, filepath.Join(filepath.Dir(p.users), ".users.json.tmp1"), "a save of the program that runs")
+	second := launch(t, "-addr", busy, "-users", p.users)
+	if status := second.exit(t); status != 1 || strings.Count(second.log.String(), "\n") != 1 ||
+		!strings.HasPrefix(second.log.String(), "authflow: listen tcp "+busy+": bind: address already in use: choose another address with -addr") {
+		t.Errorf("a busy port: exit status %d, %s", status, second.log)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(p.users), ".users.json.tmp1")); err != nil {
+		t.Errorf("the second program touched the first one's file: %v", err)
+	}
+	p = launch(t, "-tls-cert", "nosuch.pem", "-tls-key", "nosuch.pem")
+	if status := p.exit(t); status != 1 || p.log.String() != "authflow: -tls-cert or -tls-key: open nosuch.pem: no such file or directory\n" {
+		t.Errorf("no certificate: exit status %d, %s", status, p.log)
+	}
+}
+
+// TestWarnings holds what the program says at its start, and that it says nothing more.
+func TestWarnings(t *testing.T) {
+	const noSecret, lowCost, inTheClear = "AUTH_SECRET is not set", "hashed too fast", "in the clear"
+	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
+	for _, row := range []struct {
+		flags []string
+		want  []string
+	}{
+		{[]string{secret}, nil},
+		{nil, []string{noSecret}},
+		{[]string{secret, "-cost", "9"}, []string{lowCost}},
+		{[]string{secret, "-cost", "10"}, nil},
+		{[]string{secret, "-addr", "[::1]:0"}, nil},
+		{[]string{secret, "-addr", "localhost:0"}, nil},
+		{[]string{secret, "-addr", ":0"}, []string{inTheClear}},
+	} {
+		p := start(t, row.flags...)
+		text := p.log.String()
+		if strings.Count(text, "level=WARN") != len(row.want) || strings.Count(text, "\n") != len(row.want)+1 {
+			t.Errorf("%q: %s", row.flags, text)
+		}
+		for _, want := range row.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q: no %q in %s", row.flags, want, text)
+			}
+		}
+	}
+}
+
+// TestStop holds that both signals let a log-in finish that has begun, and that run ends with its context.
+func TestStop(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users.json")
+	writeFile(t, users, readFile(t, "users.json.example"))
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		p := start(t, "-v", "-users", users)
+		answered := make(chan answer)
+		go func() {
+			a, _ := p.try("POST", "/auth/login", "username=enrico&password=plaintextpassword", "Content-Type", "application/x-www-form-urlencoded")
+			answered <- a
+		}()
+		if !p.log.await("looked up the user") { // and from here on it hashes, at cost 12
+			t.Fatal(p.log)
+		}
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		(<-answered).contains(t, 200, `"Login successful"`)
+		if status := p.exit(t); status != 0 {
+			t.Errorf("%v: exit status %d, %s", sig, status, p.log)
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	log := &output{}
+	status := make(chan int)
+	go func() {
+		status <- run(ctx, []string{"-addr", "127.0.0.1:0", "-users", users}, noEnvironment, log)
+	}()
+	if !log.await("msg=listening") {
+		t.Fatal(log)
+	}
+	cancel()
+	if status := <-status; status != 0 {
+		t.Errorf("run returned %d: %s", status, log)
+	}
+}
+
+// TestTLS serves HTTPS with a certificate made here.
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	writeFile(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
+	writeFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	p := start(t, "-cost", "4", "-tls-cert", certFile, "-tls-key", keyFile)
+	if !strings.HasPrefix(p.url, "https://127.0.0.1:") {
+		t.Errorf("it listens at %s", p.url)
+	}
+	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
+	p.me(t, p.token(t, "enrico", "plaintextpassword")).contains(t, 200, `"enrico"`)
+	p.signup(t, strings.Repeat(" ", maxBody+1)).is(t, 413, `{"detail":"Body must be at most 65536 bytes"}`)
+	if strings.Contains(p.log.String(), "in the clear") {
+		t.Error(p.log)
+	}
+}
+
+// TestLog holds that a request is one line, without secrets, and that nothing a client sends can forge or flood lines.
+func TestLog(t *testing.T) {
+	s := newService(t)
+	s.signup(t, lessonSignup)
+	token := s.token(t, "enrico", "plaintextpassword")
+	s.login(t, "enrico", "wrong-password")
+	s.login(t, "plaintextpassword", "typed the password as the name")
+	s.me(t, token)
+	s.me(t, token+"x")
+	s.do(t, "GET", "/auth/me?access_token="+token+"&password=plaintextpassword", "", "Authorization", "Bearer "+token)
+	lines := strings.Count(s.log.String(), "msg=request")
+	for _, request := range []string{
+		"GET /%0d%0atime=forged%20level=INFO",
+		"GET /\x1b[2J", // the standard library refuses control characters and logs nothing
+		"GET /\u202egnp.exe",
+		"GET /%1b%5b2J%e2%80%ae",
+		"GET /" + strings.Repeat("x", 8000),
+		strings.Repeat("X", 8000) + " /",
+		"GET /\xff\xfe",
+	} {
+		s.raw(t, request, "")
+	}
+	text := s.log.String()
+	hash := regexp.MustCompile(`\$2a\$[^"]+`).FindString(readFile(t, s.users))
+	for _, secret := range []string{"plaintextpassword", "wrong-password", "typed+the", "typed the", token, strings.Split(token, ".")[2], hash, hash[29:], "the key", "access_token"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in the log:\n%s", secret, text)
+		}
+	}
+	if got := strings.Count(text, "msg=request") - lines; got != 6 {
+		t.Errorf("six requests made %d lines", got)
+	}
+	for line := range strings.Lines(text) {
+		if !regexp.MustCompile(`^time=\S+ level=(DEBUG|INFO) msg=[ -~µ]+\n$`).MatchString(line) || len(line) > 2000 {
+			t.Errorf("not a plain line: %q", line)
+		}
+	}
+	if !regexp.MustCompile(`level=INFO msg=request method=POST path=/auth/login status=200 took=\S+ addr=127\.0\.0\.1:\d+\n`).MatchString(text) {
+		t.Error(text)
+	}
+}
+
+// TestSteps holds that -v, and only -v, tells the steps of the flow.
+func TestSteps(t *testing.T) {
+	flow := func(flags ...string) string {
+		p := start(t, append(flags, "-cost", "4")...)
+		p.signup(t, lessonSignup)
+		p.me(t, p.token(t, "enrico", "plaintextpassword"))
+		p.kill()
+		_, text, _ := strings.Cut(p.log.String(), "msg=listening")
+		return text
+	}
+	if text := flow(); strings.Count(text, "\n") != 4 || strings.Contains(text, "DEBUG") {
+		t.Errorf("without -v:\n%s", text)
+	}
+	steps := regexp.MustCompile("(?s)" + strings.Join([]string{
+		`level=DEBUG msg="ran bcrypt" cost=4 took=\S+s\n`,
+		`level=DEBUG msg="saved the users file" bytes=160 took=\S+s\n`,
+		`level=INFO msg=request method=POST path=/auth/signup status=201 `,
+		`level=DEBUG msg="looked up the user" known=true user_id=1\n`,
+		`level=DEBUG msg="ran bcrypt" cost=4 took=\S+s\n`,
+		`level=DEBUG msg="signed a token" user_id=1 expires_in=1h0m0s\n`,
+		`level=INFO msg=request method=POST path=/auth/login status=200 `,
+		`level=DEBUG msg="checked the token" user_id=1\n`,
+		`level=INFO msg=request method=GET path=/auth/me status=200 `,
+	}, ".*"))
+	if text := flow("-v"); !steps.MatchString(text) {
+		t.Errorf("with -v:\n%s", text)
+	}
+}
+
+// TestDependencies holds that the program is built from the standard library and bcrypt alone.
+func TestDependencies(t *testing.T) {
+	need(t, "go")
+	out, err := exec.Command("go", "list", "-deps", "-test", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").CombinedOutput()
+	if err != nil {
+		t.Fatal(err, string(out))
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		switch path {
+		case "authflow", "[authflow.test]", "authflow.test", "golang.org/x/crypto/bcrypt", "golang.org/x/crypto/blowfish":
+		default:
+			t.Errorf("depends on %s", path)
+		}
+	}
+}
+
+// TestExample holds users.json.example to what the README says of it.
+func TestExample(t *testing.T) {
+	s := newService(t)
+	writeFile(t, s.users, readFile(t, "users.json.example"))
+	s.me(t, s.token(t, "enrico", "plaintextpassword")).is(t, 200, `{"id":1,"username":"enrico","email":"enrico@example.com","is_active":true}`)
+	s.login(t, "anna", "plaintextpassword").is(t, 401, `{"detail":"Invalid credentials","error":"invalid_grant"}`)
+	writeFile(t, s.users, strings.Replace(readFile(t, s.users), `"is_active":false`, `"is_active":true`, 1))
+	s.login(t, "anna", "plaintextpassword").contains(t, 200, `"user_id":2`)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Load and attack
+
+// TestSlots takes all slots and holds that requests wait for one in a line of limited length and time, that who hangs up
+// leaves it, and that nobody else has to wait.
+func TestSlots(t *testing.T) {
+	if cap(newService(t).server.slots) != processors || runtime.GOMAXPROCS(0) != processors+1 {
+		t.Errorf("%d slots, %d P for %d processors", cap(newService(t).server.slots), runtime.GOMAXPROCS(0), processors)
+	}
+	s := newService(t)
+	s.signup(t, lessonSignup)
+	token := s.token(t, "enrico", "plaintextpassword")
+	for range processors {
+		s.server.slots <- struct{}{}
+	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for range cap(s.server.waiting) {
+		clients.Go(func() {
+			r, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/auth/login", strings.NewReader("username=enrico&password=wrong"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if resp, err := client.Do(r); err == nil {
+				t.Errorf("a client in line got %d", resp.StatusCode)
+				resp.Body.Close()
+			}
+		})
+	}
+	await(t, "a full line", func() bool { return len(s.server.waiting) == cap(s.server.waiting) })
+	s.login(t, "enrico", "plaintextpassword").is(t, 503, `{"detail":"Too busy just now","error":"temporarily_unavailable"}`).header(t, "Retry-After", "5")
+	s.signup(t, `{"username":"anna","email":"a@b","password":"plaintextpassword"}`).is(t, 503, `{"detail":"Too busy just now"}`).header(t, "Retry-After", "5")
+	s.me(t, token).contains(t, 200, `"enrico"`)
+	s.do(t, "GET", "/healthz", "").is(t, 200, `{"status":"ok"}`)
+	if strings.Contains(readFile(t, s.users), "anna") {
+		t.Error("half a sign-up")
+	}
+	hangUp()
+	clients.Wait()
+	await(t, "an empty line", func() bool { return len(s.server.waiting) == 0 })
+	for range processors {
+		<-s.server.slots
+	}
+	s.login(t, "enrico", "plaintextpassword").contains(t, 200, `"Login successful"`) // the 102 above are no failures of enrico's
+}
+
+// TestLongWait holds that who has waited for a slot long enough is told so.
+func TestLongWait(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	for range processors {
+		s.server.slots <- struct{}{}
+	}
+	s.login(t, "enrico", "plaintextpassword").is(t, 503, `{"detail":"Too busy just now","error":"temporarily_unavailable"}`).header(t, "Retry-After", "5")
+}
+
+// TestThrottle counts failures by account and address, and holds that nothing gets around it.
+func TestThrottle(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	s := newService(t, func(s *server) { s.now = func() time.Time { return now } })
+	s.signup(t, lessonSignup)
+	const wrong = `{"detail":"Invalid credentials","error":"invalid_grant"}`
+	const throttled = `{"detail":"Too many failed log-ins","error":"temporarily_unavailable"}`
+	// form logs in from an address, with a body as it goes over the wire.
+	form := func(addr, body string, headers ...string) answer {
+		t.Helper()
+		r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(body))
+		r.RemoteAddr = addr
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		return answer{w.Code, w.Header(), w.Body.String()}
+	}
+	const home, away = "192.0.2.1:1111", "192.0.2.2:1111"
+	spellings := []string{"enrico", "Enrico", "ENRICO", "%65nrico", "enric%4F"}
+	for i := range 10 {
+		form(home, "password=wrong&username="+spellings[i%5]).is(t, 401, wrong)
+	}
+	for _, name := range spellings {
+		form("192.0.2.1:2222", "password=wrong&username="+name).is(t, 429, throttled).header(t, "Retry-After", "60")
+		form(home, "password=plaintextpassword&username="+name).is(t, 429, throttled).header(t, "Cache-Control", "no-store")
+	}
+	form(home, "username=enrico&password=plaintextpassword", "X-Forwarded-For", "192.0.2.9", "Forwarded", "for=192.0.2.9", "X-Real-IP", "192.0.2.9").is(t, 429, throttled)
+	form("[::ffff:192.0.2.1]:1", "username=enrico&password=plaintextpassword").is(t, 429, throttled)
+	form(home, "username=anna&password=wrong").is(t, 401, wrong)                                    // another account
+	form(away, "username=enrico&password=plaintextpassword").contains(t, 200, `"Login successful"`) // from elsewhere
+	form(home, "username=enrico&password=plaintextpassword").is(t, 429, throttled)                  // which clears nothing here
+
+	now = now.Add(59*time.Second + time.Millisecond)
+	form(home, "username=enrico&password=plaintextpassword").is(t, 429, throttled).header(t, "Retry-After", "1")
+	now = now.Add(999 * time.Millisecond)
+	form(home, "username=enrico&password=wrong").is(t, 401, wrong) // one try a minute
+	form(home, "username=enrico&password=plaintextpassword").is(t, 429, throttled).header(t, "Retry-After", "60")
+	now = now.Add(time.Minute)
+	form(home, "username=enrico&password=plaintextpassword").contains(t, 200, `"Login successful"`)
+	for range 3 { // cleared: a few failures between successes never add up
+		for range 9 {
+			form(home, "username=enrico&password=wrong").is(t, 401, wrong)
+		}
+		form(home, "username=enrico&password=plaintextpassword").contains(t, 200, `"Login successful"`)
+	}
+
+	// An account that isn't there counts alike, so does a disabled one, and one /64 is one address.
+	for i := range 10 {
+		form(fmt.Sprintf("[2001:db8:1:2:%x::1]:1", i+1), "username=nobody&password=wrong").is(t, 401, wrong)
+	}
+	form("[2001:db8:1:2:ffff::9]:1", "username=nobody&password=wrong").is(t, 429, throttled)
+	form("[2001:db8:1:3::1]:1", "username=nobody&password=wrong").is(t, 401, wrong)
+	for range 10 { // a malformed request is no failure
+		form(away, "username=carla").faults(t, "no password", "missing body.password")
+	}
+	form(away, "username=carla&password=wrong").is(t, 401, wrong)
+}
+
+// TestThrottleBeside holds that tries at the same time get no more answers than tries one by one, and that clients which
+// know the password don't get in each other's way.
+func TestThrottleBeside(t *testing.T) {
+	s := newService(t)
+	s.signup(t, lessonSignup)
+	count := func(password string) map[int]int {
+		var mu sync.Mutex
+		statuses := map[int]int{}
+		var clients sync.WaitGroup
+		for range 40 {
+			clients.Go(func() {
+				a := s.login(t, "enrico", password)
+				mu.Lock()
+				statuses[a.status]++
+				mu.Unlock()
+			})
+		}
+		clients.Wait()
+		return statuses
+	}
+	if got := count("plaintextpassword"); got[200] != 40 {
+		t.Errorf("40 right at once: %v", got)
+	}
+	if got := count("wrong"); got[401] != 10 || got[429] != 30 {
+		t.Errorf("40 wrong at once: %v", got)
+	}
+	if got := count("plaintextpassword"); got[429] != 40 {
+		t.Errorf("40 right while throttled: %v", got)
+	}
+}
+
+// TestThrottleMemory holds that new names from new addresses push out the oldest, and not what is being attacked now.
+func TestThrottleMemory(t *testing.T) {
+	s := newService(t)
+	now := time.Unix(1_800_000_000, 0)
+	first, attacked := pairOf("first", "192.0.2.1:1"), pairOf("enrico", "192.0.2.1:1")
+	s.server.throttle.settle(first, false, now)
+	for i := range 10_500 {
+		now = now.Add(time.Second)
+		s.server.throttle.settle(pairOf(strings.Repeat("x", 1000)+strconv.Itoa(i), fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)), false, now)
+		if i%1000 == 0 {
+			s.server.throttle.settle(attacked, false, now)
+		}
+	}
+	if len(s.server.throttle.failed) != 10_000 {
+		t.Errorf("%d pairs are remembered", len(s.server.throttle.failed))
+	}
+	if s.server.throttle.failed[attacked].inARow != 11 || s.server.throttle.failed[first].inARow != 0 {
+		t.Error("the wrong pair was forgotten")
+	}
+}
+
+// TestSlowClients holds that half-open connections cost others nothing, and that who drips is cut off.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-cost", "4")
+	dial := func(text string) net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		io.WriteString(conn, text)
+		return conn
+	}
+	for range 300 {
+		dial("POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\nuser")
+	}
+	p.do(t, "GET", "/healthz", "").is(t, 200, `{"status":"ok"}`)
+	var clients sync.WaitGroup
+	for _, text := range []string{
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Drip: ",
+		"POST /auth/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n",
+		"POST /auth/signup HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n", // answered 415 before the body has come
+	} {
+		conn := dial(text)
+		clients.Go(func() {
+			conn.SetDeadline(time.Now().Add(25 * time.Second))
+			ended := make(chan struct{})
+			go func() {
+				io.Copy(io.Discard, conn) // until the service closes
+				close(ended)
+			}()
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for drips := 0; ; drips++ {
+				select {
+				case <-ended:
+					if drips > 200 {
+						t.Errorf("%.20q was let drip", text)
+					}
+					return
+				case <-tick.C:
+					io.WriteString(conn, "x")
+				}
+			}
+		})
+	}
+	clients.Wait()
+	s := newService(t)
+	if a := s.raw(t, "GET /healthz\r\nX-Large: "+strings.Repeat("x", 32<<10), ""); a.status != 431 {
+		t.Errorf("32 KiB of headers: %d", a.status)
+	}
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1574,13 +2054,12 @@ func inject(t *testing.T, p *program, rules ...string) (stop func()) {
 	}
 }
 
-// awaitTemp waits until a save has made its temporary file.
-func awaitTemp(t testing.TB, folder string) {
+// await waits until something is so.
+func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		if found, _ := filepath.Glob(filepath.Join(folder, ".users.json.tmp*")); len(found) > 0 {
-			return
+	for deadline := time.Now().Add(30 * time.Second); !so(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain for ", what)
 		}
 	}
-	t.Fatal("no temporary file")
 }
