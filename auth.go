@@ -151,8 +151,9 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
+	start := time.Now()
 	u, known := s.store.ByName(username)
-	s.log.Debug("looked up the user", "known", known, "user_id", u.ID)
+	s.log.Debug("looked up the user", "known", known, "user_id", u.ID, "took", time.Since(start))
 	ok, err := s.checkPassword(r.Context(), u, password)
 	if err != nil {
 		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)

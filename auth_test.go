@@ -1368,7 +1368,7 @@ func TestSteps(t *testing.T) {
 		`level=DEBUG msg="ran bcrypt" cost=4 took=\S+s\n`,
 		`level=DEBUG msg="saved the users file" bytes=160 took=\S+s\n`,
 		`level=INFO msg=request method=POST path=/auth/signup status=201 `,
-		`level=DEBUG msg="looked up the user" known=true user_id=1\n`,
+		`level=DEBUG msg="looked up the user" known=true user_id=1 took=\S+s\n`,
 		`level=DEBUG msg="ran bcrypt" cost=4 took=\S+s\n`,
 		`level=DEBUG msg="signed a token" user_id=1 expires_in=1h0m0s\n`,
 		`level=INFO msg=request method=POST path=/auth/login status=200 `,
@@ -1625,6 +1625,784 @@ func TestSlowClients(t *testing.T) {
 	if a := s.raw(t, "GET /healthz\r\nX-Large: "+strings.Repeat("x", 32<<10), ""); a.status != 431 {
 		t.Errorf("32 KiB of headers: %d", a.status)
 	}
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The documents
+
+// TestManual holds that authflow -h, the package comment and the README say the same.
+func TestManual(t *testing.T) {
+	var manual bytes.Buffer
+	if status := run(t.Context(), []string{"-h"}, noEnvironment, &manual); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	comment, _, _ := strings.Cut(readFile(t, "main.go"), "\npackage main\n")
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	for name, text := range map[string]string{"package comment": strings.ReplaceAll(comment, "\n//", "\n"), "README.md": readFile(t, "README.md")} {
+		if !strings.Contains(words(text), words(manual.String())) {
+			t.Errorf("the %s does not say what -h says:\n%s", name, &manual)
+		}
+	}
+	for _, promise := range []string{"-addr", "-users", "-cost", "-token-ttl", "-tls-cert", "-tls-key", "-v", "AUTH_SECRET", "127.0.0.1:8000", "users.json", "12", "1h0m0s"} {
+		if !strings.Contains(manual.String(), promise) {
+			t.Errorf("-h says nothing of %s", promise)
+		}
+	}
+}
+
+// TestREADME runs the shell blocks of the README against the program, in one shell, as a student would paste them. A line
+// that begins with # is what the command before it prints; tokens may differ. What -v logs meanwhile is in the README too.
+func TestREADME(t *testing.T) {
+	need(t, "curl")
+	p := start(t, "-v")
+	var script strings.Builder
+	var want []string
+	readme := readFile(t, "README.md")
+	for _, block := range regexp.MustCompile("(?s)\n```sh\n(.*?)```").FindAllStringSubmatch(readme, -1) {
+		for line := range strings.Lines(block[1]) {
+			if output, ok := strings.CutPrefix(line, "# "); ok {
+				want = append(want, strings.TrimSpace(output))
+				line = "echo '===='\n"
+			}
+			script.WriteString(line)
+		}
+	}
+	shell := exec.Command("bash", "-c", strings.ReplaceAll(script.String(), "http://127.0.0.1:8000", p.url))
+	shell.Dir = filepath.Dir(p.users)
+	out, err := shell.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask := func(text string, volatile ...string) string {
+		return strings.TrimSpace(regexp.MustCompile(strings.Join(volatile, "|")).ReplaceAllString(text, "…"))
+	}
+	got := strings.Split(string(out), "====\n")
+	if len(want) < 5 || len(got) != len(want)+1 {
+		t.Fatalf("%d outputs for %d expectations:\n%s", len(got)-1, len(want), out)
+	}
+	for i := range want {
+		const token = `eyJ[\w-]+\.[\w-]+\.[\w-]+`
+		if mask(got[i], token) != mask(want[i], token) {
+			t.Errorf("output %d of the README:\n got %s\nwant %s", i+1, got[i], want[i])
+		}
+	}
+	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)[1]
+	_, log, _ := strings.Cut(p.log.String(), "msg=listening")
+	_, log, _ = strings.Cut(log, "\n")
+	volatile := []string{`time=\S+ `, `took=\S+`, `addr=\S+`}
+	if log = strings.ReplaceAll(mask(log, volatile...), "\n…", "\n"); !strings.HasPrefix(strings.TrimPrefix(log, "…"), mask(steps, volatile...)) {
+		t.Errorf("-v logs\n%s\nand the README has\n%s", log, mask(steps, volatile...))
+	}
+}
+
+// TestOpenAPI holds the OpenAPI document to the routes and to real answers.
+func TestOpenAPI(t *testing.T) {
+	s := newService(t)
+	a := s.do(t, "GET", "/openapi.json", "")
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	a.header(t, "Content-Type", "application/json")
+	documented := map[string]bool{}
+	for path, methods := range doc["paths"].(map[string]any) {
+		for method := range methods.(map[string]any) {
+			method = strings.ToUpper(method)
+			documented[method+" "+path] = true
+			r := httptest.NewRequest(method, path, nil)
+			if _, pattern := s.server.mux.Handler(r); pattern != method+" "+strings.Replace(path, "/{$}", "/", 1) && pattern != method+" "+path+"{$}" {
+				t.Errorf("%s %s is documented, and routed as %q", method, path, pattern)
+			}
+		}
+	}
+	for _, line := range regexp.MustCompile(`mux\.Handle(?:Func)?\("(\w+) ([^"]*)"`).FindAllStringSubmatch(readFile(t, "main.go"), -1) {
+		path := strings.TrimSuffix(line[2], "{$}")
+		if line[2] == "" { // "POST "+loginPath
+			path = loginPath
+		}
+		if !documented[line[1]+" "+path] {
+			t.Errorf("%s %s is not documented", line[1], path)
+		}
+	}
+
+	// resolve follows a $ref; what stands beside one goes along.
+	resolve := func(node any) map[string]any {
+		object, _ := node.(map[string]any)
+		for ref, ok := object["$ref"].(string); ok; ref, ok = object["$ref"].(string) {
+			target := any(doc)
+			for key := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+				target = target.(map[string]any)[key]
+			}
+			if target == nil {
+				t.Fatalf("%s leads nowhere", ref)
+			}
+			object = target.(map[string]any)
+		}
+		return object
+	}
+	// fits says where a value doesn't fit a schema, as far as the document uses them, and where it has more than that.
+	var fits func(value, schema any, where string) []string
+	fits = func(value, schemaNode any, where string) (wrong []string) {
+		schema := resolve(schemaNode)
+		if all, ok := schema["allOf"].([]any); ok {
+			for _, one := range all {
+				wrong = append(wrong, fits(value, one, where)...)
+			}
+			return wrong
+		}
+		if c, ok := schema["const"]; ok && c != value {
+			wrong = append(wrong, fmt.Sprintf("%s is %v, not %v", where, value, c))
+		}
+		if enum, ok := schema["enum"].([]any); ok && !slices.Contains(enum, value) {
+			wrong = append(wrong, fmt.Sprintf("%s is %v, not of %v", where, value, enum))
+		}
+		kind := map[string]string{"string": "string", "float64": "integer", "bool": "boolean", "[]interface {}": "array", "map[string]interface {}": "object"}[fmt.Sprintf("%T", value)]
+		if want := fmt.Sprint(schema["type"]); schema["type"] != nil && !strings.Contains(want, kind) {
+			return append(wrong, fmt.Sprintf("%s is of type %s, not %s", where, kind, want))
+		}
+		properties, _ := schema["properties"].(map[string]any)
+		if object, ok := value.(map[string]any); ok {
+			required, _ := schema["required"].([]any)
+			for _, name := range required {
+				if _, there := object[name.(string)]; !there {
+					wrong = append(wrong, where+"."+name.(string)+" is missing")
+				}
+			}
+			for name, member := range object {
+				if property, there := properties[name]; there {
+					wrong = append(wrong, fits(member, property, where+"."+name)...)
+				} else if name != "error" && name != "detail" { // these come from two schemas
+					wrong = append(wrong, where+"."+name+" is not documented")
+				}
+			}
+		}
+		if array, ok := value.([]any); ok {
+			for i, item := range array {
+				wrong = append(wrong, fits(item, schema["items"], fmt.Sprintf("%s[%d]", where, i))...)
+			}
+		}
+		return wrong
+	}
+	compared := map[string]bool{}
+	check := func(method, path string, a answer) {
+		t.Helper()
+		operation := doc["paths"].(map[string]any)[path].(map[string]any)[strings.ToLower(method)].(map[string]any)
+		documented, ok := operation["responses"].(map[string]any)[strconv.Itoa(a.status)]
+		if !ok {
+			t.Errorf("%s %s answers %d, which is not documented", method, path, a.status)
+			return
+		}
+		compared[fmt.Sprint(method, " ", path, " ", a.status)] = true
+		response := resolve(documented)
+		headers, _ := response["headers"].(map[string]any)
+		for name, header := range headers {
+			schema := resolve(resolve(header)["schema"])
+			if c, ok := schema["const"]; a.headers.Get(name) == "" || ok && c != a.headers.Get(name) {
+				t.Errorf("%s %s %d: %s is %q", method, path, a.status, name, a.headers.Get(name))
+			}
+		}
+		for _, name := range []string{"Retry-After", "WWW-Authenticate", "Location"} {
+			if _, documented := headers[name]; a.headers.Get(name) != "" && !documented {
+				t.Errorf("%s %s %d: %s is not documented", method, path, a.status, name)
+			}
+		}
+		content, _ := response["content"].(map[string]any)
+		mediaType, _, _ := strings.Cut(a.headers.Get("Content-Type"), ";")
+		if a.status == 307 {
+			return
+		}
+		media, ok := content[mediaType].(map[string]any)
+		if !ok {
+			t.Errorf("%s %s %d: %s is not documented", method, path, a.status, mediaType)
+			return
+		}
+		var body any = a.body
+		if mediaType == "application/json" {
+			if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if path != "/openapi.json" {
+			for _, wrong := range fits(body, media["schema"], "body") {
+				t.Errorf("%s %s %d: %s in %s", method, path, a.status, wrong, a.body)
+			}
+		}
+	}
+	const asForm, asJSON = "application/x-www-form-urlencoded", "application/json"
+	for range 2 { // 201, 400
+		check("POST", "/auth/signup", s.signup(t, lessonSignup))
+	}
+	check("POST", "/auth/signup", s.signup(t, `{}`))
+	check("POST", "/auth/signup", s.signup(t, `{`))
+	check("POST", "/auth/signup", s.do(t, "POST", "/auth/signup", lessonSignup))
+	check("POST", "/auth/signup", s.signup(t, strings.Repeat(" ", maxBody+1)))
+	check("POST", "/auth/signup", s.do(t, "POST", "/auth/signup", lessonSignup, "Sec-Fetch-Site", "cross-site"))
+	check("POST", "/auth/login", s.login(t, "enrico", "plaintextpassword"))
+	check("POST", "/auth/login", s.login(t, "", ""))
+	check("POST", "/auth/login", s.do(t, "POST", "/auth/login", "grant_type=refresh_token", "Content-Type", asForm))
+	check("POST", "/auth/login", s.do(t, "POST", "/auth/login", "{}", "Content-Type", asJSON))
+	check("POST", "/auth/login", s.do(t, "POST", "/auth/login", strings.Repeat(" ", maxBody+1), "Content-Type", asForm))
+	check("POST", "/auth/login", s.do(t, "POST", "/auth/login", "", "Sec-Fetch-Site", "cross-site"))
+	token := s.token(t, "enrico", "plaintextpassword")
+	check("GET", "/auth/me", s.me(t, token))
+	check("GET", "/auth/me", s.me(t, "x"))
+	check("GET", "/auth/me", s.do(t, "GET", "/auth/me", ""))
+	for range 11 { // 401, 429
+		check("POST", "/auth/login", s.login(t, "enrico", "wrong"))
+	}
+	full := cap(s.server.waiting)
+	for range full {
+		s.server.waiting <- struct{}{}
+	}
+	check("POST", "/auth/signup", s.signup(t, strings.Replace(lessonSignup, "enrico", "anna", 1)))
+	check("POST", "/auth/login", s.login(t, "anna", "plaintextpassword"))
+	for _, path := range []string{"/", "/docs", "/healthz", "/openapi.json"} {
+		check("GET", path, s.do(t, "GET", path, ""))
+	}
+	for path, methods := range doc["paths"].(map[string]any) {
+		for method, operation := range methods.(map[string]any) {
+			for status := range operation.(map[string]any)["responses"].(map[string]any) {
+				if !compared[strings.ToUpper(method)+" "+path+" "+status] {
+					t.Errorf("%s %s %s is documented, and was not seen", method, path, status)
+				}
+			}
+		}
+	}
+	flow := resolve(doc["components"])["securitySchemes"].(map[string]any)["OAuth2Password"].(map[string]any)["flows"].(map[string]any)["password"].(map[string]any)
+	if flow["tokenUrl"] != "auth/login" {
+		t.Errorf("tokenUrl %v", flow["tokenUrl"])
+	}
+	// The limits are those of the code.
+	properties := resolve(resolve(doc["components"])["schemas"].(map[string]any)["Signup"])["properties"].(map[string]any)
+	for name, limit := range map[string]float64{"username": maxUsername, "email": maxEmail, "password": maxPassword} {
+		if got := resolve(properties[name])["maxLength"]; got != limit {
+			t.Errorf("maxLength of %s is %v, not %v", name, got, limit)
+		}
+	}
+}
+
+// TestPage drives the try-it page in headless Chromium, by ChromeDriver's plain HTTP protocol (W3C WebDriver).
+func TestPage(t *testing.T) {
+	b := newBrowser(t)
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+
+	b.fill("signup", "username", "en rico", "email", "enrico@example.com", "password", "short")
+	b.press("signup")
+	b.waitFor(`#signup [role=status]`, "422 Unprocessable Entity")
+	b.waitFor(`#signup-username-fault`, "String should have only ASCII letters, digits and . _ - @ +")
+	b.waitFor(`#signup-password-fault`, "String should have at least 8 characters")
+	if got := b.script(`return document.activeElement.id + " " + document.activeElement.getAttribute("aria-invalid") + " " + document.activeElement.getAttribute("aria-describedby")`); got != "signup-username true signup-username-fault" {
+		t.Errorf("the focus is on %v", got)
+	}
+
+	b.fill("signup", "username", "enrico", "email", "enrico@example.com", "password", "it's <b>secret</b>")
+	b.press("signup")
+	b.waitFor(`#signup [role=status]`, "201 Created")
+	b.waitFor(`section:has(#signup) .request`, "POST /auth/signup\nContent-Type: application/json\n\n"+`{"username":"enrico","email":"enrico@example.com","password":"********"}`)
+	b.waitFor(`section:has(#signup) .answer`, "201 Created\nContent-Type: application/json\nCache-Control: no-store\n\n"+`{"message":"User created","user_id":1}`)
+	if text := b.text("body"); strings.Contains(text, "secret") || strings.Contains(text, "String should") {
+		t.Errorf("the page shows the password, or a fault of before:\n%s", text)
+	}
+	b.press("signup")
+	b.waitFor(`#signup [role=status]`, "400 Bad Request")
+	b.waitFor(`#signup [role=status]`, "Username already exists")
+
+	b.press("me")
+	b.waitFor(`#me [role=status]`, "401 Unauthorized")
+	b.waitFor(`section:has(#me) .answer`, `WWW-Authenticate: Bearer realm="auth"`)
+
+	b.press("login") // with what sign-up has put there
+	b.waitFor(`#login [role=status]`, "200 OK")
+	b.waitFor(`section:has(#login) .request`, "POST /auth/login\nContent-Type: application/x-www-form-urlencoded\n\nusername=enrico&password=********")
+	b.waitFor(`#header-json`, `"alg": "HS256"`)
+	b.waitFor(`#payload-json`, `"sub": "1"`)
+	b.waitFor(`#expiry`, "expires in 59:")
+	token := b.text("#header") + "." + b.text("#payload") + "." + b.text("#signature")
+	p.me(t, token).contains(t, 200, `"enrico"`)
+
+	b.click("#show-password")
+	b.waitFor(`section:has(#login) .request`, "password=it%27s+%3Cb%3Esecret%3C%2Fb%3E")
+	if curl, err := exec.LookPath("curl"); err == nil {
+		out, err := exec.Command("bash", "-c", b.text(`section:has(#login) .curl`)).Output()
+		if err != nil || !strings.Contains(string(out), `"Login successful"`) {
+			t.Errorf("%s: %v\n%s", curl, err, out)
+		}
+	}
+	b.press("me")
+	b.waitFor(`#me [role=status]`, "You are enrico")
+	b.waitFor(`section:has(#me) .request`, "GET /auth/me\nAuthorization: Bearer "+token)
+	b.waitFor(`section:has(#me) .answer`, `{"id":1,"username":"enrico","email":"enrico@example.com","is_active":true}`)
+
+	b.call("POST", "/goog/cdp/execute", map[string]any{"cmd": "Emulation.setDeviceMetricsOverride",
+		"params": map[string]any{"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": true}})
+	if wide := b.script(`return document.documentElement.scrollWidth`); wide != 360. {
+		t.Errorf("on a phone of 360 pixels the page is %v wide", wide)
+	}
+	// Every message of the console is the browser's own line on an answer that we provoked; every request went to us.
+	for _, entry := range b.logs("browser") {
+		if !regexp.MustCompile(`Failed to load resource: the server responded with a status of (422|400|401)`).MatchString(entry) {
+			t.Errorf("the console says %s", entry)
+		}
+	}
+	requests := 0
+	for _, entry := range b.logs("performance") {
+		if found := regexp.MustCompile(`"Network\.requestWillBeSent".*"request":\{.*?"url":"([^"]*)"`).FindStringSubmatch(entry); found != nil {
+			requests++
+			if !regexp.MustCompile(`^(` + p.url + `/|data:|chrome:)`).MatchString(found[1]) { // chrome: is the browser's own empty tab
+				t.Errorf("a request to %s", found[1])
+			}
+		}
+	}
+	if requests < 7 {
+		t.Errorf("%d requests were seen", requests)
+	}
+}
+
+// TestPageIsOneDocument holds the page to its policy: its own script and style by their digests, and nothing from elsewhere.
+func TestPageIsOneDocument(t *testing.T) {
+	a := newService(t).do(t, "GET", "/docs", "")
+	a.header(t, "Content-Type", "text/html; charset=utf-8").header(t, "X-Content-Type-Options", "nosniff")
+	policy := "default-src 'none'"
+	for _, element := range []string{"script", "style"} {
+		found := regexp.MustCompile(`(?s)<`+element+`>(.*?)</`+element+`>`).FindAllStringSubmatch(a.body, -1)
+		if len(found) != 1 {
+			t.Fatalf("%d elements %s", len(found), element)
+		}
+		digest := sha256.Sum256([]byte(found[0][1]))
+		policy += "; " + element + "-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
+	}
+	a.header(t, "Content-Security-Policy", policy+"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	for _, never := range []string{"http:", "https:", "//cdn", "innerHTML", "insertAdjacentHTML", "document.write", "eval(", " onclick", "localStorage"} {
+		if strings.Contains(a.body, never) {
+			t.Errorf("the page has %s", never)
+		}
+	}
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Fuzzing
+
+// FuzzSignup holds that whatever the body, the answer is one of the contract's, and that who is signed up can log in.
+func FuzzSignup(f *testing.F) {
+	for _, seed := range []string{lessonSignup, `{}`, `[]`, `null`, `{"username":"a","email":"a@b","password":"12345678"}`,
+		`{"username":"a","email":"a@b","password":"ü☃345678\ud83d\ude00"}`, `{"username":"\u212a","email":"=?utf-8?q?a?=@b","password":"\ud800\ud8001234"}`,
+		`{"username":"a","username":"b","email":"\"a b\"@c","hashed_password":"12345678","password":"12345678"}`, "\xff", `{"a":` + strings.Repeat("[", 10_001)} {
+		f.Add([]byte(seed))
+	}
+	s := newService(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := httptest.NewRequest("POST", "/auth/signup", bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		if !json.Valid(w.Body.Bytes()) || !slices.Contains([]int{201, 400, 413, 422}, w.Code) {
+			t.Fatal(w.Code, w.Body)
+		}
+		if w.Code != 201 {
+			return
+		}
+		var sent map[string]any
+		if err := json.Unmarshal(body, &sent); err != nil {
+			t.Fatal(err)
+		}
+		password, ok := sent["password"].(string)
+		if !ok {
+			password = sent["hashed_password"].(string)
+		}
+		if a := s.login(t, sent["username"].(string), password); a.status != 200 {
+			t.Fatalf("%q signed up and can't log in: %d %s", body, a.status, a.body)
+		}
+		if s.login(t, sent["username"].(string), password+" ").status == 200 {
+			t.Fatalf("%q logs in with another password", body)
+		}
+		if _, err := OpenStore(s.users, s.server.log); err != nil {
+			t.Fatalf("%q makes a file that can't be read: %v", body, err)
+		}
+		writeFile(t, s.users, "[]") // keep it small
+	})
+}
+
+// FuzzLogin holds that no form logs in but the right one, and that none is answered otherwise than the contract says.
+func FuzzLogin(f *testing.F) {
+	for _, seed := range []string{"username=enrico&password=plaintextpassword", "username=%65nrico&password=x", "username=a&username=b&password=c",
+		"grant_type=password&username=enrico&password=%ff%00", ";", "%", "a=%zz", strings.Repeat("a&", 20_000), "username=+&password=+&=&&"} {
+		f.Add([]byte(seed))
+	}
+	s := newService(f)
+	s.signup(f, lessonSignup)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := httptest.NewRequest("POST", "/auth/login", bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		var answer struct {
+			Detail, Error, AccessToken any
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !slices.Contains([]int{200, 401, 413, 422, 429}, w.Code) {
+			t.Fatal(w.Code, w.Body)
+		}
+		if w.Code != 200 && (answer.Detail == nil || answer.Error == nil) {
+			t.Fatal(w.Code, w.Body)
+		}
+		if w.Code == 200 {
+			form, err := url.ParseQuery(string(body))
+			if err != nil || !strings.EqualFold(form.Get("username"), "enrico") || form.Get("password") != "plaintextpassword" {
+				t.Fatalf("%q logs in", body)
+			}
+		}
+	})
+}
+
+// FuzzToken holds that no token passes but the one that was signed.
+func FuzzToken(f *testing.F) {
+	key, now := []byte(strings.Repeat("the key ", 4)), time.Unix(1_800_000_000, 0)
+	good := signToken(key, claims{"1", now.Unix(), now.Unix() + 60, "AAAAAAAAAAA"})
+	for _, seed := range []string{good, good + "=", good + ".", "." + good, "..", "", strings.ToLower(good), good[:len(good)-1],
+		"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ."} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		c, err := verifyToken(key, token, now)
+		if (err == nil) != (token == good) || err != nil && c != (claims{}) {
+			t.Fatalf("%q: %+v, %v", token, c, err)
+		}
+	})
+}
+
+// FuzzUsersFile holds that a text which is taken for a users file can be saved to and read again with everybody in it, and
+// that of any other the place and the fault are said.
+func FuzzUsersFile(f *testing.F) {
+	f.Add([]byte(readFile(f, "users.json.example")))
+	hash := newHash(f, "plaintextpassword", 4)
+	for _, seed := range []string{"", "[]", "[ ]\n", "\ufeff[]", "null", "[null]", "[1]", "[[]]", "{}", "[\n]]", "\xff", "[\"]\"]",
+		`[{"id":1,"username":"a","email":"a@b","hashed_password":"` + hash + `","is_active":true,"note":"]"}]`,
+		`[{"ID":1,"username":"\ud800","email":"a@b","hashed_password":"` + hash + `","is_active":null}]`} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "users.json")
+	log := slog.New(slog.DiscardHandler)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		writeFile(t, path, string(text))
+		age(t, path)
+		s, err := OpenStore(path, log)
+		if err != nil {
+			if !regexp.MustCompile(`users\.json:\d+:\d+: .+`).MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		before := maps.Clone(s.users)
+		u, err := s.Create(User{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true})
+		if errors.Is(err, ErrExists) || err != nil && s.maxID == 1<<63-1 {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		before[u.ID] = u
+		again, err := OpenStore(path, log)
+		if err != nil || !maps.Equal(again.users, before) {
+			t.Fatalf("%q: after a save: %v\n got %v\nwant %v", text, err, again.users, before)
+		}
+	})
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Benchmarks
+//
+// Speeds are given as ratios of two things measured in turn in one run, since machines differ and are shared.
+
+const (
+	benchCost = 10              // between the tests' 4 and the program's 12: a hash takes about 60 ms
+	benchTurn = 3 * time.Second // how long each of the two is measured at a time
+	clients   = 32
+)
+
+// inParallel calls f in n goroutines, again and again for a turn, and returns how often in a second.
+func inParallel(n int, f func()) float64 {
+	var count atomic.Int64
+	var workers sync.WaitGroup
+	start := time.Now()
+	for range n {
+		workers.Go(func() {
+			for time.Since(start) < benchTurn {
+				f()
+				count.Add(1)
+			}
+		})
+	}
+	workers.Wait()
+	return float64(count.Load()) / time.Since(start).Seconds()
+}
+
+// quantiles calls f again and again for a turn and returns how long the median call and the 99th of 100 took.
+func quantiles(f func()) (p50, p99 time.Duration) {
+	var took []time.Duration
+	for start := time.Now(); time.Since(start) < benchTurn; {
+		before := time.Now()
+		f()
+		took = append(took, time.Since(before))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*99/100]
+}
+
+// beside runs f in n goroutines while g runs.
+func beside(n int, f, g func()) {
+	var stop atomic.Bool
+	var workers sync.WaitGroup
+	for range n {
+		workers.Go(func() {
+			for !stop.Load() {
+				f()
+			}
+		})
+	}
+	g()
+	stop.Store(true)
+	workers.Wait()
+}
+
+// BenchmarkLogin compares log-ins over HTTP by 32 clients with bcrypt alone on all processors.
+func BenchmarkLogin(b *testing.B) {
+	p := start(b, "-cost", strconv.Itoa(benchCost))
+	p.signup(b, lessonSignup)
+	hash := []byte(newHash(b, "plaintextpassword", benchCost))
+	var raw, login float64
+	rounds := 0.
+	for b.Loop() {
+		raw += inParallel(processors, func() { bcrypt.CompareHashAndPassword(hash, []byte("plaintextpassword")) })
+		login += inParallel(clients, func() { p.token(b, "enrico", "plaintextpassword") })
+		rounds++
+	}
+	b.ReportMetric(login/raw, "login/bcrypt")
+	b.ReportMetric(login/rounds, "logins/s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkRefusal compares the time of each kind of refused log-in with that of a wrong password.
+func BenchmarkRefusal(b *testing.B) {
+	s := newService(b, func(s *server) { s.cost = benchCost })
+	user := func(id int, name string, cost int, active bool) string {
+		return fmt.Sprintf(`{"id":%d,"username":%q,"email":"a@b","hashed_password":%q,"is_active":%v}`, id, name, newHash(b, "plaintextpassword", cost), active)
+	}
+	writeFile(b, s.users, "["+user(1, "enrico", benchCost, true)+","+user(2, "disabled", benchCost, false)+","+user(3, "cheaper", 6, true)+"]")
+	kinds := map[string][2]string{
+		"wrong": {"enrico", "wrong"}, "unknown": {"nobody", "wrong"}, "disabled": {"disabled", "plaintextpassword"},
+		"overlong": {"enrico", strings.Repeat("x", 5000)}, "cheaper": {"cheaper", "wrong"},
+	}
+	took := map[string]time.Duration{}
+	for b.Loop() {
+		for range 8 {
+			for kind, credentials := range kinds {
+				start := time.Now()
+				if a := s.login(b, credentials[0], credentials[1]); a.status != 401 {
+					b.Fatal(a)
+				}
+				took[kind] += time.Since(start)
+			}
+			clear(s.server.throttle.failed)
+		}
+	}
+	for kind := range kinds {
+		if kind != "wrong" {
+			b.ReportMetric(float64(took[kind])/float64(took["wrong"]), kind+"/wrong")
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMeBesideLogins asks who am I, alone and while 32 clients log in.
+func BenchmarkMeBesideLogins(b *testing.B) {
+	p := start(b, "-cost", strconv.Itoa(benchCost))
+	p.signup(b, lessonSignup)
+	token := p.token(b, "enrico", "plaintextpassword")
+	me := func() { p.me(b, token).contains(b, 200, `"id":1`) }
+	for b.Loop() {
+		p50, p99 := quantiles(me)
+		b.ReportMetric(float64(p50.Microseconds()), "alone-p50-µs")
+		b.ReportMetric(float64(p99.Microseconds()), "alone-p99-µs")
+		beside(clients, func() { p.token(b, "enrico", "plaintextpassword") }, func() {
+			loaded50, loaded99 := quantiles(me)
+			b.ReportMetric(float64(loaded50.Microseconds()), "loaded-p50-µs")
+			b.ReportMetric(float64(loaded99.Microseconds()), "loaded-p99-µs")
+			b.ReportMetric(float64(loaded50)/float64(p50), "loaded/alone-p50")
+		})
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMe asks who am I over HTTP, from as many clients as there are processors.
+func BenchmarkMe(b *testing.B) {
+	p := start(b, "-cost", "4")
+	p.signup(b, lessonSignup)
+	token := p.token(b, "enrico", "plaintextpassword")
+	for b.Loop() {
+		b.ReportMetric(inParallel(processors, func() { p.me(b, token).contains(b, 200, `"id":1`) }), "requests/s")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMeHandler is the service's own part of that, without the network.
+func BenchmarkMeHandler(b *testing.B) {
+	s := newService(b, func(s *server) { s.log = slog.New(slog.DiscardHandler) })
+	s.signup(b, lessonSignup)
+	r := httptest.NewRequest("GET", "/auth/me", nil)
+	r.Header.Set("Authorization", "Bearer "+s.token(b, "enrico", "plaintextpassword"))
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		if w.Code != 200 {
+			b.Fatal(w.Code)
+		}
+	}
+}
+
+// BenchmarkVerifyToken verifies a token.
+func BenchmarkVerifyToken(b *testing.B) {
+	key, now := []byte(strings.Repeat("the key ", 4)), time.Unix(1_800_000_000, 0)
+	token := signToken(key, claims{"1", now.Unix(), now.Unix() + 60, "AAAAAAAAAAA"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := verifyToken(key, token, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// manyUsers writes a users file of n users, of cost 4, whose first is the lesson's.
+func manyUsers(b testing.TB, path string, n int) (text []byte) {
+	b.Helper()
+	hash := newHash(b, "plaintextpassword", 4)
+	out := bytes.NewBufferString("[")
+	for i := 1; i <= n; i++ {
+		name := "user" + strconv.Itoa(i)
+		if i == 1 {
+			name = "enrico"
+		} else {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(out, "\n"+`{"id":%d,"username":%q,"email":"%s@example.com","hashed_password":%q,"is_active":true}`, i, name, name, hash)
+	}
+	out.WriteString("\n]\n")
+	writeFile(b, path, out.String())
+	age(b, path)
+	return out.Bytes()
+}
+
+// BenchmarkCreate stores one more user beside n.
+func BenchmarkCreate(b *testing.B) {
+	hash := newHash(b, "plaintextpassword", 4)
+	for _, n := range []int{0, 10_000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "users.json")
+			manyUsers(b, path, n)
+			s, err := OpenStore(path, slog.New(slog.DiscardHandler))
+			if err != nil {
+				b.Fatal(err)
+			}
+			i := 0
+			for b.Loop() {
+				if _, err := s.Create(User{Username: "new" + strconv.Itoa(i), Email: "a@b", HashedPassword: hash, IsActive: true}); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+			b.ReportMetric(float64(len(readFile(b, path))), "bytes")
+		})
+	}
+}
+
+// BenchmarkSignupBesideMany compares a whole sign-up at cost 12 beside 100,000 users with one beside none.
+func BenchmarkSignupBesideMany(b *testing.B) {
+	users := filepath.Join(b.TempDir(), "users.json")
+	manyUsers(b, users, 100_000)
+	few, many := start(b), start(b, "-users", users)
+	var tookFew, tookMany time.Duration
+	signUp := func(p *program, i int) time.Duration {
+		start := time.Now()
+		if status := p.signUp(b, "new"+strconv.Itoa(i)); status != 201 {
+			b.Fatal(status)
+		}
+		return time.Since(start)
+	}
+	round := 0
+	for b.Loop() {
+		for range 10 {
+			tookFew += signUp(few, round)
+			tookMany += signUp(many, round)
+			round++
+		}
+	}
+	b.ReportMetric(float64(tookMany)/float64(tookFew), "many/none")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkOpen compares opening a file of 100,000 users with json.Unmarshal of its text.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "users.json")
+	text := manyUsers(b, path, 100_000)
+	var opening, unmarshalling time.Duration
+	for b.Loop() {
+		start := time.Now()
+		if _, err := OpenStore(path, slog.New(slog.DiscardHandler)); err != nil {
+			b.Fatal(err)
+		}
+		opening += time.Since(start)
+		start = time.Now()
+		if err := json.Unmarshal(text, new([]User)); err != nil {
+			b.Fatal(err)
+		}
+		unmarshalling += time.Since(start)
+	}
+	b.ReportMetric(float64(opening)/float64(unmarshalling), "open/unmarshal")
+}
+
+// BenchmarkMeBesideSignups asks who am I while users are stored beside 100,000 others, one after the other.
+func BenchmarkMeBesideSignups(b *testing.B) {
+	users := filepath.Join(b.TempDir(), "users.json")
+	manyUsers(b, users, 100_000)
+	p := start(b, "-users", users, "-cost", "4")
+	token := p.token(b, "enrico", "plaintextpassword")
+	me := func() { p.me(b, token).contains(b, 200, `"id":1`) }
+	i := 0
+	for b.Loop() {
+		p50, p99 := quantiles(me)
+		b.ReportMetric(float64(p50.Microseconds()), "alone-p50-µs")
+		b.ReportMetric(float64(p99.Microseconds()), "alone-p99-µs")
+		beside(1, func() { i++; p.signUp(b, "new"+strconv.Itoa(i)) }, func() {
+			p50, p99 := quantiles(me)
+			b.ReportMetric(float64(p50.Microseconds()), "saving-p50-µs")
+			b.ReportMetric(float64(p99.Microseconds()), "saving-p99-µs")
+		})
+	}
+	b.ReportMetric(float64(i), "signups")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMemory reads how much memory the program occupies, at rest, after a flood of log-ins, and with 100,000 users.
+func BenchmarkMemory(b *testing.B) {
+	resident := func(p *program) float64 {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		if err != nil {
+			b.Skip("needs Linux's /proc")
+		}
+		kB, _ := strconv.ParseFloat(regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindStringSubmatch(string(status))[1], 64)
+		return kB / 1024
+	}
+	users := filepath.Join(b.TempDir(), "users.json")
+	manyUsers(b, users, 100_000)
+	for b.Loop() {
+		p := start(b, "-cost", "4")
+		p.signup(b, lessonSignup)
+		b.ReportMetric(resident(p), "at-rest-MiB")
+		inParallel(200, func() { p.login(b, "enrico", "plaintextpassword") })
+		b.ReportMetric(resident(p), "flooded-MiB")
+		b.ReportMetric(resident(start(b, "-cost", "4", "-users", users)), "100000-users-MiB")
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -2062,4 +2840,116 @@ func await(t testing.TB, what string, so func() bool) {
 			t.Fatal("waited in vain for ", what)
 		}
 	}
+}
+
+// A browser is headless Chromium at the other end of a ChromeDriver.
+type browser struct {
+	t       *testing.T
+	session string // URL
+}
+
+// newBrowser starts ChromeDriver and a browser with a profile of its own. The test is skipped where there is none.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	chromium := need(t, "chromium")
+	driver := exec.Command(need(t, "chromedriver"), "--port=0")
+	said := &output{}
+	driver.Stdout, driver.WaitDelay = said, time.Second // its browser may hold the pipe open
+	if err := driver.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		driver.Process.Kill()
+		driver.Wait()
+	})
+	if !said.await("started successfully on port ") {
+		t.Fatal(said)
+	}
+	port := regexp.MustCompile(`successfully on port (\d+)`).FindStringSubmatch(said.String())[1]
+	b := &browser{t, "http://127.0.0.1:" + port + "/session"}
+	answer := b.call("POST", "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+		"browserName":       "chrome",
+		"goog:loggingPrefs": map[string]string{"browser": "ALL", "performance": "ALL"},
+		"goog:chromeOptions": map[string]any{"binary": chromium, "args": []string{
+			"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+			"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir=" + t.TempDir()}},
+	}}})
+	b.session += "/" + answer.(map[string]any)["sessionId"].(string)
+	t.Cleanup(func() { b.call("DELETE", "", map[string]any{}) })
+	return b
+}
+
+// call sends a WebDriver command and returns its value.
+func (b *browser) call(method, path string, parameters any) any {
+	b.t.Helper()
+	text, _ := json.Marshal(parameters)
+	r, err := http.NewRequest(method, b.session+path, bytes.NewReader(text))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body struct{ Value any }
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.StatusCode != 200 {
+		b.t.Fatalf("%s %s: %d %v %v", method, path, resp.StatusCode, err, body.Value)
+	}
+	return body.Value
+}
+
+func (b *browser) open(url string) { b.call("POST", "/url", map[string]string{"url": url}) }
+
+func (b *browser) script(code string, args ...any) any {
+	b.t.Helper()
+	return b.call("POST", "/execute/sync", map[string]any{"script": code, "args": append([]any{}, args...)})
+}
+
+// element returns the path of the element that a CSS selector finds.
+func (b *browser) element(selector string) string {
+	b.t.Helper()
+	found := b.call("POST", "/element", map[string]string{"using": "css selector", "value": selector})
+	for _, id := range found.(map[string]any) {
+		return "/element/" + id.(string)
+	}
+	return ""
+}
+
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.call("POST", b.element(selector)+"/click", map[string]any{})
+}
+
+// press presses the button of a step.
+func (b *browser) press(form string) { b.click("#" + form + " button") }
+
+// fill types into fields of a step, given as pairs of name and text.
+func (b *browser) fill(form string, fields ...string) {
+	b.t.Helper()
+	for i := 0; i < len(fields); i += 2 {
+		input := b.element("#" + form + "-" + fields[i])
+		b.call("POST", input+"/clear", map[string]any{})
+		b.call("POST", input+"/value", map[string]string{"text": fields[i+1]})
+	}
+}
+
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return b.script(`return document.querySelector(arguments[0]).textContent`, selector).(string)
+}
+
+// waitFor waits until an element has that text in it.
+func (b *browser) waitFor(selector, text string) {
+	b.t.Helper()
+	await(b.t, selector+" with "+text, func() bool { return strings.Contains(b.text(selector), text) })
+}
+
+// logs returns the entries of a log since it was asked last.
+func (b *browser) logs(kind string) (entries []string) {
+	b.t.Helper()
+	for _, entry := range b.call("POST", "/se/log", map[string]string{"type": kind}).([]any) {
+		entries = append(entries, entry.(map[string]any)["message"].(string))
+	}
+	return entries
 }
