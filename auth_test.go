@@ -1010,7 +1010,7 @@ func TestFullDisk(t *testing.T) {
 		if entries, _ := os.ReadDir(dir); slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.Contains(e.Name(), "tmp") }) {
 			t.Errorf("%s: a temporary file stays: %v", what, entries)
 		}
-		if !strings.Contains(p.log.String(), reason) {
+		if !p.log.await(reason) {
 			t.Errorf("%s: the log says\n%s", what, p.log)
 		}
 		p.login(t, "enrico", "plaintextpassword").contains(t, 200, `"user_id":1`)
@@ -1109,7 +1109,7 @@ func TestFailingDisk(t *testing.T) {
 		p.me(t, token).contains(t, 200, `"enrico"`)
 		p.login(t, "anna", "plaintextpassword").contains(t, 401, `"Invalid credentials"`)
 		stop()
-		if !strings.Contains(p.log.String(), row.reason) {
+		if !p.log.await(row.reason) {
 			t.Errorf("%s: the log says\n%s", row.what, p.log)
 		}
 		if entries, _ := os.ReadDir(folder); len(entries) != 1 {
@@ -1304,6 +1304,7 @@ func TestTLS(t *testing.T) {
 	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
 	p.me(t, p.token(t, "enrico", "plaintextpassword")).contains(t, 200, `"enrico"`)
 	p.signup(t, strings.Repeat(" ", maxBody+1)).is(t, 413, `{"detail":"Body must be at most 65536 bytes"}`)
+	p.kill()
 	if strings.Contains(p.log.String(), "in the clear") {
 		t.Error(p.log)
 	}
@@ -1686,6 +1687,7 @@ func TestREADME(t *testing.T) {
 			t.Errorf("output %d of the README:\n got %s\nwant %s", i+1, got[i], want[i])
 		}
 	}
+	p.kill() // so that all it logged is here
 	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)[1]
 	_, log, _ := strings.Cut(p.log.String(), "msg=listening")
 	_, log, _ = strings.Cut(log, "\n")
