@@ -411,11 +411,13 @@ func TestForgedTokens(t *testing.T) {
 		t.Errorf("payload %s", payload)
 	}
 	// This is how any JWT library signs: if it fails, ours isn't HS256.
-	sign := func(header, payload string, key []byte) string {
-		unsigned := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+	resign := func(unsigned string, key []byte) string {
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte(unsigned))
 		return unsigned + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	sign := func(header, payload string, key []byte) string {
+		return resign(base64.RawURLEncoding.EncodeToString([]byte(header))+"."+base64.RawURLEncoding.EncodeToString([]byte(payload)), key)
 	}
 	const header = `{"alg":"HS256","typ":"JWT"}`
 	if other := sign(header, payload, s.server.key); other != good {
@@ -424,44 +426,51 @@ func TestForgedTokens(t *testing.T) {
 	// claim returns the payload with one more claim, which wins over an earlier one of that name.
 	claim := func(more string) string { return strings.TrimSuffix(payload, "}") + "," + more + "}" }
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	last := strings.IndexByte(alphabet, good[len(good)-1])
+	// sloppy spells the same bytes with an idle bit set; the payload's length is 3n+2 or 3n+1, so that there is one.
+	sloppy := func(part string) string {
+		return part[:len(part)-1] + string(alphabet[strings.IndexByte(alphabet, part[len(part)-1])^1])
+	}
+	if len(parts[1])%4 == 0 {
+		t.Fatalf("the payload has no idle bits: %s", payload)
+	}
 	forged := map[string]string{
-		"alg none":                     sign(`{"alg":"none","typ":"JWT"}`, payload, s.server.key),
-		"alg none, unsigned":           base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".",
-		"alg HS512":                    sign(`{"alg":"HS512"}`, payload, s.server.key),
-		"alg hs256":                    sign(`{"alg":"hs256"}`, payload, s.server.key),
-		"alg missing":                  sign(`{"typ":"JWT"}`, payload, s.server.key),
-		"crit":                         sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, s.server.key),
-		"a key of its own":             sign(`{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}`, payload, []byte("attacker")),
-		"a key at a URL":               sign(`{"alg":"HS256","jku":"http://127.0.0.1/","kid":"../../dev/null"}`, payload, nil),
-		"an empty key":                 sign(header, payload, nil),
-		"another instance's key":       sign(header, payload, []byte(strings.Repeat("k", 32))),
-		"no signature":                 parts[0] + "." + parts[1] + ".",
-		"two parts":                    parts[0] + "." + parts[1],
-		"four parts":                   good + "." + parts[2],
-		"one part":                     parts[2],
-		"five parts, as encrypted":     "a.b.c.d.e",
-		"only dots":                    "..",
-		"padding":                      good + "=",
-		"another spelling of the same": good[:len(good)-1] + string(alphabet[last^1]),
-		"the other alphabet":           strings.NewReplacer("-", "+", "_", "/").Replace(sign(header, claim(`"x":"???>>>~~~"`), s.server.key)) + "/",
-		"a space before":               "\t" + good,
-		"a second token":               good + " " + good,
-		"huge":                         strings.Repeat("A", 14<<10),
-		"nested":                       sign(header, strings.Repeat(`{"a":`, 2000)+"1"+strings.Repeat("}", 2000), s.server.key),
-		"a header that is no object":   sign(`"HS256"`, payload, s.server.key),
-		"a payload that is no JSON":    sign(header, payload+"}", s.server.key),
-		"no exp":                       sign(header, `{"sub":"1"}`, s.server.key),
-		"exp null":                     sign(header, claim(`"exp":null`), s.server.key)[:10],
-		"exp past":                     sign(header, claim(`"exp":1000000000`), s.server.key),
-		"exp 0":                        sign(header, claim(`"exp":0`), s.server.key),
-		"exp text":                     sign(header, claim(`"exp":"9999999999"`), s.server.key),
-		"sub of nobody":                sign(header, claim(`"sub":"2"`), s.server.key),
-		"sub a number":                 sign(header, claim(`"sub":1`), s.server.key),
-		"sub empty":                    sign(header, claim(`"sub":""`), s.server.key),
-		"sub with a sign":              sign(header, claim(`"sub":"0x1"`), s.server.key),
-		"another fingerprint":          sign(header, claim(`"pwd":"AAAAAAAAAAA"`), s.server.key),
-		"no fingerprint":               sign(header, claim(`"pwd":""`), s.server.key),
+		"alg none":                      sign(`{"alg":"none","typ":"JWT"}`, payload, s.server.key),
+		"alg none, unsigned":            base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".",
+		"alg HS512":                     sign(`{"alg":"HS512"}`, payload, s.server.key),
+		"alg hs256":                     sign(`{"alg":"hs256"}`, payload, s.server.key),
+		"alg missing":                   sign(`{"typ":"JWT"}`, payload, s.server.key),
+		"crit":                          sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, s.server.key),
+		"a key of its own":              sign(`{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}`, payload, []byte("attacker")),
+		"a key at a URL":                sign(`{"alg":"HS256","jku":"http://127.0.0.1/","kid":"../../dev/null"}`, payload, nil),
+		"an empty key":                  sign(header, payload, nil),
+		"another instance's key":        sign(header, payload, []byte(strings.Repeat("k", 32))),
+		"no signature":                  parts[0] + "." + parts[1] + ".",
+		"two parts":                     parts[0] + "." + parts[1],
+		"four parts":                    good + "." + parts[2],
+		"one part":                      parts[2],
+		"five parts, as encrypted":      "a.b.c.d.e",
+		"only dots":                     "..",
+		"padding":                       good + "=",
+		"another spelling of the same":  sloppy(good),
+		"the other alphabet":            strings.NewReplacer("-", "+", "_", "/").Replace(sign(header, claim(`"x":"???>>>~~~"`), s.server.key)) + "/",
+		"a space before":                "\t" + good,
+		"a second token":                good + " " + good,
+		"huge":                          strings.Repeat("A", 14<<10),
+		"nested":                        sign(header, strings.Repeat(`{"a":`, 2000)+"1"+strings.Repeat("}", 2000), s.server.key),
+		"a payload of another spelling": resign(parts[0]+"."+sloppy(parts[1]), s.server.key),
+		"a header that is no object":    sign(`"HS256"`, payload, s.server.key),
+		"a payload that is no JSON":     sign(header, payload+"}", s.server.key),
+		"no exp":                        sign(header, `{"sub":"1"}`, s.server.key),
+		"exp null":                      sign(header, claim(`"exp":null`), s.server.key)[:10],
+		"exp past":                      sign(header, claim(`"exp":1000000000`), s.server.key),
+		"exp 0":                         sign(header, claim(`"exp":0`), s.server.key),
+		"exp text":                      sign(header, claim(`"exp":"9999999999"`), s.server.key),
+		"sub of nobody":                 sign(header, claim(`"sub":"2"`), s.server.key),
+		"sub a number":                  sign(header, claim(`"sub":1`), s.server.key),
+		"sub empty":                     sign(header, claim(`"sub":""`), s.server.key),
+		"sub with a sign":               sign(header, claim(`"sub":"0x1"`), s.server.key),
+		"another fingerprint":           sign(header, claim(`"pwd":"AAAAAAAAAAA"`), s.server.key),
+		"no fingerprint":                sign(header, claim(`"pwd":""`), s.server.key),
 	}
 	for i := range len(good) {
 		for _, b := range []byte{'A', '.', good[i] ^ 1, good[i] ^ 0x20} {
@@ -1104,6 +1113,16 @@ func TestFailingDisk(t *testing.T) {
 	p.signUp(t, "enrico")
 	token := p.token(t, "enrico", "plaintextpassword")
 	folder := filepath.Dir(p.users)
+
+	calls := filepath.Join(t.TempDir(), "calls")
+	stop := strace(t, p, "-y", "-o", calls, "-e", "trace=fsync,/^rename")
+	p.signUp(t, "alma")
+	stop()
+	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/\.users\.json\.tmp\d+>\).*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
+	if text := readFile(t, calls); !order.MatchString(text) {
+		t.Errorf("a save is not: sync the file, rename it, sync the folder:\n%s", text)
+	}
+
 	for _, row := range []struct {
 		what, reason string
 		rules        []string
@@ -1113,7 +1132,7 @@ func TestFailingDisk(t *testing.T) {
 		{"rename fails", "permission denied", []string{"-e", "inject=/^rename:error=EACCES"}},
 	} {
 		before := readFile(t, p.users)
-		stop := inject(t, p, row.rules...)
+		stop := strace(t, p, append(row.rules, "-o", "/dev/null")...)
 		if status := p.signUp(t, "anna"); status != 503 || readFile(t, p.users) != before {
 			t.Errorf("%s: sign-up gets %d, and the file is\n%s", row.what, status, readFile(t, p.users))
 		}
@@ -1132,14 +1151,14 @@ func TestFailingDisk(t *testing.T) {
 	}
 
 	// What Windows does for a moment when somebody has the file open: the first rename of each thread is refused.
-	stop := inject(t, p, "-e", "inject=/^rename:error=EACCES:when=1")
+	stop = strace(t, p, "-o", "/dev/null", "-e", "inject=/^rename:error=EACCES:when=1")
 	if status := p.signUp(t, "berta"); status != 201 {
 		t.Errorf("a rename that is refused once: %d\n%s", status, p.log)
 	}
 	stop()
 
 	// While the disk takes its time, nobody but the sign-up waits for it, and an edit made meanwhile is not lost.
-	stop = inject(t, p, "-e", "inject=fsync:delay_enter=700000")
+	stop = strace(t, p, "-o", "/dev/null", "-e", "inject=fsync:delay_enter=700000")
 	signedUp := make(chan int)
 	go func() { signedUp <- p.signUp(t, "carla") }()
 	await(t, "a temporary file", func() bool {
@@ -1194,6 +1213,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-cost", "17"}, "", "-cost must be 4 to 16"},
 		{[]string{"-cost", "x"}, "", "invalid value"},
 		{[]string{"-addr", "8000"}, "", "-addr must be host:port, such as 127.0.0.1:8000"},
+		{[]string{"-users", ""}, "", "-users must name a file"},
 		{[]string{"-token-ttl", "0"}, "", "-token-ttl must be 1s or more"},
 		{[]string{"-token-ttl", "-1h"}, "", "-token-ttl must be 1s or more"},
 		{[]string{"-tls-cert", "cert.pem"}, "", "-tls-cert and -tls-key go together"},
@@ -2838,21 +2858,21 @@ func need(t *testing.T, program string) string {
 	return path
 }
 
-// inject lets strace interfere with a running program by the given rules, until the returned function is called.
-func inject(t *testing.T, p *program, rules ...string) (stop func()) {
+// strace watches a running program, or interferes with it, as its arguments say, until the returned function is called.
+func strace(t *testing.T, p *program, args ...string) (stop func()) {
 	t.Helper()
-	strace := exec.Command(need(t, "strace"), append([]string{"-f", "-o", "/dev/null", "-p", strconv.Itoa(p.cmd.Process.Pid)}, rules...)...)
+	tracer := exec.Command(need(t, "strace"), append([]string{"-f", "-p", strconv.Itoa(p.cmd.Process.Pid)}, args...)...)
 	said := &output{}
-	strace.Stderr = said
-	if err := strace.Start(); err != nil {
+	tracer.Stderr = said
+	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}
 	if !said.await("attached") {
 		t.Fatal(said)
 	}
 	return func() {
-		strace.Process.Signal(os.Interrupt)
-		strace.Wait()
+		tracer.Process.Signal(os.Interrupt)
+		tracer.Wait()
 	}
 }
 

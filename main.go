@@ -134,6 +134,8 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 		return c, errors.New("there are flags only, and no other arguments")
 	case addrErr != nil:
 		return c, fmt.Errorf("-addr must be host:port, such as 127.0.0.1:8000: %v", addrErr)
+	case c.users == "":
+		return c, errors.New("-users must name a file")
 	case c.cost < minCost || c.cost > maxCost:
 		return c, fmt.Errorf("-cost must be %d to %d", minCost, maxCost)
 	case c.tokenTTL < time.Second:
@@ -179,7 +181,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken connections, mostly
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed handshakes, and panics if there are any
 	}
 	scheme, start := "http", srv.Serve
 	if c.tlsCert != "" {
