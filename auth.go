@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/mail"
 	"net/netip"
@@ -46,7 +45,7 @@ const (
 	minPassword = 8   // characters (NIST SP 800-63B §3.1.1.2, beside another factor; 15 where it is the only one)
 	maxPassword = 72  // bytes: bcrypt reads no further, so a longer one would be cut without a word
 
-	maxWaiting  = 100             // requests in the line for bcrypt: at 10 hashes a second, what is served in time
+	maxWaiting  = 100             // requests in the line for bcrypt: about what four processors get through in maxWait
 	maxWait     = 5 * time.Second // longest stand in that line: people and proxies give up soon after
 	busyPause   = 5 * time.Second // after which a client that met a 503 may come back
 	freeTries   = 10              // failed log-ins in a row before the throttle sets in (OWASP ASVS asks for some such limit)
@@ -92,7 +91,6 @@ func newServer(store *Store, log *slog.Logger, cost int, tokenTTL time.Duration,
 		waiting:  make(chan struct{}, processors+maxWaiting),
 		slots:    make(chan struct{}, processors),
 	}
-	runtime.GOMAXPROCS(processors + 1) // see inSlot
 	s.mux = s.routes()
 	return s
 }
@@ -147,8 +145,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnprocessableEntity, errorBody{faults, oauthError})
 		return
 	}
-	pair := pairOf(username, r.RemoteAddr)
-	if wait := s.throttle.wait(pair, s.now()); wait > 0 {
+	who := pairOf(username, r.RemoteAddr)
+	if wait := s.throttle.wait(who, s.now()); wait > 0 {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
@@ -160,7 +158,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
 		return
 	}
-	if wait := s.throttle.settle(pair, ok, s.now()); wait > 0 {
+	if wait := s.throttle.settle(who, ok, s.now()); wait > 0 {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
@@ -197,9 +195,7 @@ func (s *server) me(w http.ResponseWriter, r *http.Request, u User) {
 	}{u.ID, u.Username, u.Email, u.IsActive})
 }
 
-// requireUser is the guard: it calls next with the user whose token the request bears, or answers 401 itself. The token
-// says who it was made for; whether that account still stands is asked anew each time, so that disabling or removing a
-// user, or changing the password, ends their tokens at once.
+// requireUser is the guard: it calls next with the user whose token the request bears, or answers 401 itself.
 func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, User)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -208,11 +204,8 @@ func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, User)
 			writeError(w, r, http.StatusUnauthorized, "Not authenticated")
 			return
 		}
-		c, err := verifyToken(s.key, token, s.now())
-		id, _ := strconv.ParseInt(c.Subject, 10, 64)
-		u, known := s.store.ByID(id)
-		if err != nil || !known || !u.IsActive || c.Fingerprint != fingerprint(u) {
-			s.log.Debug("refused the token", "err", err, "known", known, "active", u.IsActive)
+		u, err := s.userOf(token)
+		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="auth", error="invalid_token"`)
 			writeError(w, r, http.StatusUnauthorized, "Could not validate credentials")
 			return
@@ -220,6 +213,25 @@ func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, User)
 		s.log.Debug("checked the token", "user_id", u.ID)
 		next(w, r, u)
 	}
+}
+
+// userOf returns the user whom a token speaks for, or errToken. The token says whom it was made for; whether that account
+// still stands is asked anew each time, so that disabling or removing a user, or changing the password, ends their tokens
+// at once.
+func (s *server) userOf(token string) (User, error) {
+	c, err := verifyToken(s.key, token, s.now())
+	if err != nil {
+		return User{}, err
+	}
+	id, err := strconv.ParseInt(c.Subject, 10, 64)
+	if err != nil {
+		return User{}, errToken
+	}
+	u, known := s.store.ByID(id)
+	if !known || !u.IsActive || c.Fingerprint != fingerprint(u) {
+		return User{}, errToken
+	}
+	return u, nil
 }
 
 // A fault is one thing wrong with the input, in FastAPI's form. It says where and why, and never repeats what was sent.
@@ -284,7 +296,7 @@ func parseSignup(body []byte) (u User, password string, faults []fault) {
 		faults = append(faults, passwordFaults(field, password)...)
 	}
 	if lesson && ours {
-		if other, ok := text("hashed_password"); ok && other != password {
+		if other, both := text("hashed_password"); both && ok && other != password {
 			faults = append(faults, faultAt("hashed_password", "value_error", "Value should be that of password, or be left out"))
 		}
 	}
@@ -338,16 +350,18 @@ func parseLogin(body []byte) (username, password string, faults []fault, oauthEr
 	if err != nil { // bad %-encoding, or more parameters than the standard library takes
 		return "", "", []fault{{"value_error", []any{"body"}, "Value is not a valid form"}}, "invalid_request"
 	}
+	const repeated = "A parameter should not be repeated" // RFC 6749 §3.2
 	known := []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"}
-	for _, name := range slices.Sorted(maps.Keys(form)) {
-		if len(form[name]) < 2 {
-			continue
+	for _, name := range known {
+		if len(form[name]) > 1 {
+			faults = append(faults, faultAt(name, "value_error", repeated))
 		}
-		repeated := fault{"value_error", []any{"body"}, "A parameter should not be repeated"} // RFC 6749 §3.2
-		if slices.Contains(known, name) {                                                     // any other name is the client's own text
-			repeated.Loc = append(repeated.Loc, name)
+	}
+	for name, values := range form {
+		if len(values) > 1 && !slices.Contains(known, name) { // such a name is the client's own text
+			faults = append(faults, fault{"value_error", []any{"body"}, repeated})
+			break
 		}
-		faults = append(faults, repeated)
 	}
 	username, password = form.Get("username"), form.Get("password")
 	if username == "" {
@@ -363,15 +377,12 @@ func parseLogin(body []byte) (username, password string, faults []fault, oauthEr
 	return username, password, faults, "invalid_request"
 }
 
-// errBusy says that the line for bcrypt is full.
-var errBusy = errors.New("too many requests wait for bcrypt")
-
 // inSlot runs work, which hashes, in one of as many slots as there are processors.
 //
 // bcrypt is slow on purpose: a fifth of a second of pure computing at cost 12. Were each request to hash as it comes, 32
 // of them would share two processors with everything else, and nobody would get an answer for seconds. So they stand in
-// line. More hashes at a time would finish no sooner; and since the Go scheduler has one place (a "P") more than there
-// are slots, a request that doesn't hash always finds one free.
+// line. More hashes at a time would finish no sooner; and since serve gives the Go scheduler one place (a "P") more than
+// there are slots, a request that doesn't hash always finds one free.
 //
 // The line is bounded: past maxWaiting requests or maxWait, an error says so at once, since an answer that comes after
 // its client has given up costs as much as one in time. A client that hangs up leaves the line.
@@ -380,7 +391,7 @@ func (s *server) inSlot(ctx context.Context, work func()) error {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
-		return errBusy
+		return errors.New("too many requests wait for bcrypt")
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()

@@ -158,6 +158,7 @@ func TestFaults(t *testing.T) {
 		{"a short password with NUL", user("enrico", mail, "a\x00"), `string_too_short body.password, value_error body.password`},
 		{"the lesson's field, too short", `{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`, `string_too_short body.hashed_password`},
 		{"both fields, unlike", `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword","password":"plaintextpassworD"}`, `value_error body.hashed_password`},
+		{"both fields, one null", `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword","password":null}`, `string_type body.password`},
 		{"an e-mail with a display name", user("enrico", "Enrico <enrico@example.com>", good), `value_error body.email`},
 		{"in angle brackets", user("enrico", "<enrico@example.com>", good), `value_error body.email`},
 		{"with a comment", user("enrico", "enrico@example.com (Enrico)", good), `value_error body.email`},
@@ -196,6 +197,7 @@ func TestFaults(t *testing.T) {
 		{"two usernames", `username=enrico&username=enrico&password=x`, "invalid_request", `value_error body.username`},
 		{"two passwords, one %-spelled", `username=enrico&password=x&pass%77ord=y`, "invalid_request", `value_error body.password`},
 		{"two of what we don't know", `username=enrico&password=x&enrico=1&enrico=2`, "invalid_request", `value_error body`},
+		{"many of that", `username=enrico&password=x&a=&a=&b=&b=&c=&c=&scope=&scope=`, "invalid_request", `value_error body.scope, value_error body`},
 		{"bad %-encoding", `username=%zz&password=x`, "invalid_request", `value_error body`},
 		{"another grant", `grant_type=client_credentials`, "unsupported_grant_type", `missing body.username, missing body.password, string_pattern_mismatch body.grant_type`},
 		{"another grant with credentials", `grant_type=enrico&username=enrico&password=x`, "unsupported_grant_type", `string_pattern_mismatch body.grant_type`},
@@ -764,6 +766,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"a hash that takes hours", "[\n" + strings.Replace(one, "$04$", "$31$", 1) + "\n]", `no bcrypt hash`},
 		{"is_active misspelt", "[\n" + strings.Replace(one, "is_active", "isactive", 1) + "\n]", `users.json:2:1: is_active is missing`},
 		{"is_active as text", "[\n" + strings.Replace(one, "true", `"no"`, 1) + "\n]", `is_active has the wrong type: it can't be a string`},
+		{"not UTF-8, after a replacement character", "[\n" + strings.Replace(one, "enrico", "\ufffd\xfc", 1) + "\n]", `users.json:2:22: not UTF-8 text: save it as UTF-8`},
 		{"not UTF-8", "[\n" + strings.Replace(one, "enrico", "ü\xfc", 1) + "\n]", `users.json:2:22: not UTF-8 text: save it as UTF-8`},
 	} {
 		s := newService(t)
@@ -866,7 +869,14 @@ func TestGone(t *testing.T) {
 	if !strings.Contains(s.log.String(), "users.json is gone: put it back, or start again to begin without users") {
 		t.Error(s.log)
 	}
-	if err := os.Rename(s.users+"~", s.users); err != nil {
+	if err := os.Mkdir(s.users, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.me(t, token).contains(t, 200, `"enrico"`)
+	if status := s.signUp(t, "anna"); status != 503 || !strings.Contains(s.log.String(), "users.json is not a regular file") {
+		t.Errorf("sign-up with a folder in the file's place: %d", status)
+	}
+	if err := errors.Join(os.Remove(s.users), os.Rename(s.users+"~", s.users)); err != nil {
 		t.Fatal(err)
 	}
 	if status := s.signUp(t, "anna"); status != 201 {
@@ -948,11 +958,26 @@ func TestModesAndKinds(t *testing.T) {
 		t.Errorf("beside the link: %v", entries)
 	}
 
+	// Behind a linked folder, .. is not where the link is: elsewhere/users.json leads to data, not to a folder beside.
+	if err := errors.Join(os.Mkdir(at("data/deep"), 0o700), os.Symlink("../third.json", at("data/deep/users.json")),
+		os.Symlink("data/deep", at("elsewhere"))); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "-cost", "4", "-users", at("elsewhere/users.json"))
+	if status := p.signUp(t, "enrico"); status != 201 || !strings.Contains(readFile(t, at("data/third.json")), "enrico") {
+		t.Errorf("a link with .. in a linked folder: %d\n%s", status, p.log)
+	}
+	p.kill()
+	if err := errors.Join(os.RemoveAll(at("data/deep")), os.Remove(at("data/third.json"))); err != nil {
+		t.Fatal(err)
+	}
+
 	// What a killed program left behind goes; what only looks like it stays.
 	writeFile(t, at("data/.real.json.tmp123"), "x")
 	writeFile(t, at("data/.real.json.tmpl"), "x")
+	writeFile(t, at("data/.real.json.tmp"), "x")
 	start(t, "-users", at("link"))
-	if entries, _ := os.ReadDir(at("data")); len(entries) != 2 || entries[0].Name() != ".real.json.tmpl" {
+	if entries, _ := os.ReadDir(at("data")); len(entries) != 3 || entries[0].Name() != ".real.json.tmp" || entries[1].Name() != ".real.json.tmpl" {
 		t.Errorf("left in the folder: %v", entries)
 	}
 
@@ -961,9 +986,9 @@ func TestModesAndKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		dir:              "is a folder, not a file",
-		at("pipe"):       "is a named pipe, not a file",
-		"/dev/null":      "is a device or socket, not a file",
+		dir:              dir + " is not a regular file",
+		at("pipe"):       at("pipe") + " is not a regular file",
+		"/dev/null":      "/dev/null is not a regular file",
 		at("self"):       "too many levels of symbolic links",
 		at("no/u.json"):  "the folder of the users file can't be read; make it first: open " + at("no") + ": no such file or directory",
 		at("link/u.jso"): "not a directory",
@@ -1181,20 +1206,30 @@ func TestFailingDisk(t *testing.T) {
 	if status := <-signedUp; status != 201 {
 		t.Errorf("a sign-up on a slow disk: %d\n%s", status, p.log)
 	}
-	go func() { signedUp <- p.signUp(t, "dora") }()
-	await(t, "a temporary file", func() bool {
-		found, _ := filepath.Glob(filepath.Join(folder, ".users.json.tmp*"))
-		return len(found) > 0
-	})
-	writeFile(t, p.users, strings.Replace(readFile(t, p.users), "enrico@example.com", "edited@example.com", 1))
-	if status := <-signedUp; status != 201 {
-		t.Errorf("a sign-up beside an edit: %d\n%s", status, p.log)
-	}
 	stop()
-	if text := readFile(t, p.users); !strings.Contains(text, "edited@example.com") || !strings.Contains(text, "dora") {
-		t.Errorf("the edit or the sign-up is lost:\n%s", text)
+
+	// An edit made in that time is not lost: neither before the last look at the file, nor between that and the rename.
+	for call, names := range map[string]int{"fsync": 2, "/^rename": 3} { // names in the folder at that moment
+		stop := strace(t, p, "-o", "/dev/null", "-e", "inject="+call+":delay_enter=300000")
+		name, mail := "dora"+strconv.Itoa(names), "edited"+strconv.Itoa(names)+"@example.com"
+		go func() { signedUp <- p.signUp(t, name) }()
+		await(t, call, func() bool {
+			entries, _ := os.ReadDir(folder)
+			return len(entries) == names
+		})
+		for range 5 {
+			p.me(t, token).contains(t, 200, `"enrico"`) // which takes it past the last look
+		}
+		writeFile(t, p.users, regexp.MustCompile(`\w+@example.com","hash`).ReplaceAllLiteralString(readFile(t, p.users), mail+`","hash`))
+		if status := <-signedUp; status != 201 {
+			t.Errorf("a sign-up beside an edit: %d\n%s", status, p.log)
+		}
+		stop()
+		if text := readFile(t, p.users); !strings.Contains(text, mail) || !strings.Contains(text, name) {
+			t.Errorf("%s: the edit or the sign-up is lost:\n%s", call, text)
+		}
+		p.me(t, token).contains(t, 200, mail)
 	}
-	p.me(t, token).contains(t, 200, `"edited@example.com"`)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1256,7 +1291,12 @@ func TestCannotServe(t *testing.T) {
 
 // TestWarnings holds what the program says at its start, and that it says nothing more.
 func TestWarnings(t *testing.T) {
-	const noSecret, lowCost, inTheClear = "AUTH_SECRET is not set", "hashed too fast", "in the clear"
+	const noSecret, lowCost, inTheClear, readable = "AUTH_SECRET is not set", "hashed too fast", "in the clear", "chmod 600"
+	users := filepath.Join(t.TempDir(), "users.json")
+	writeFile(t, users, readFile(t, "users.json.example"))
+	if err := os.Chmod(users, 0o640); err != nil {
+		t.Fatal(err)
+	}
 	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
 	for _, row := range []struct {
 		flags []string
@@ -1269,6 +1309,7 @@ func TestWarnings(t *testing.T) {
 		{[]string{secret, "-addr", "[::1]:0"}, nil},
 		{[]string{secret, "-addr", "localhost:0"}, nil},
 		{[]string{secret, "-addr", ":0"}, []string{inTheClear}},
+		{[]string{secret, "-users", users}, []string{readable}},
 	} {
 		p := start(t, row.flags...)
 		text := p.log.String()
@@ -1314,6 +1355,9 @@ func TestStop(t *testing.T) {
 	}()
 	if !log.await("msg=listening") {
 		t.Fatal(log)
+	}
+	if got := runtime.GOMAXPROCS(0); got != processors+1 {
+		t.Errorf("the scheduler has %d P, want one more than the %d slots", got, processors)
 	}
 	cancel()
 	if status := <-status; status != 0 {
@@ -1362,6 +1406,9 @@ func TestLog(t *testing.T) {
 	s.me(t, token)
 	s.me(t, token+"x")
 	s.do(t, "GET", "/auth/me?access_token="+token+"&password=plaintextpassword", "", "Authorization", "Bearer "+token)
+	for _, path := range []string{"/", "/docs", "/openapi.json", "/healthz", "/nosuch"} {
+		s.do(t, "GET", path, "")
+	}
 	lines := strings.Count(s.log.String(), "msg=request")
 	for _, request := range []string{
 		"GET /%0d%0atime=forged%20level=INFO",
@@ -1380,6 +1427,9 @@ func TestLog(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("%q is in the log:\n%s", secret, text)
 		}
+	}
+	if strings.Contains(text, "status=0") {
+		t.Errorf("a status is missing:\n%s", text)
 	}
 	if got := strings.Count(text, "msg=request") - lines; got != 6 {
 		t.Errorf("six requests made %d lines", got)
@@ -1455,10 +1505,10 @@ func TestExample(t *testing.T) {
 // TestSlots takes all slots and holds that requests wait for one in a line of limited length and time, that who hangs up
 // leaves it, and that nobody else has to wait.
 func TestSlots(t *testing.T) {
-	if cap(newService(t).server.slots) != processors || runtime.GOMAXPROCS(0) != processors+1 {
-		t.Errorf("%d slots, %d P for %d processors", cap(newService(t).server.slots), runtime.GOMAXPROCS(0), processors)
-	}
 	s := newService(t)
+	if cap(s.server.slots) != processors {
+		t.Errorf("%d slots for %d processors", cap(s.server.slots), processors)
+	}
 	s.signup(t, lessonSignup)
 	token := s.token(t, "enrico", "plaintextpassword")
 	for range processors {

@@ -5,14 +5,14 @@ package main
 //   - The file is the truth. Every look-up asks the file system whether it still holds the file that was read last
 //     (one stat, about a microsecond), so that an edit in any editor counts from the next request on.
 //   - The path always names a whole document. A save writes a new file beside the old one and renames it into place.
-//   - Nobody sees a user before the disk has it, and nobody waits for the disk to see a user.
+//   - Nobody sees a user before the disk has it, and nobody waits for a save to see the others. Only who comes upon an
+//     edit waits: for the file to be read, and for a save that is under way.
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -31,9 +31,11 @@ import (
 const (
 	fileMode = 0o600 // password hashes are nobody else's business
 
-	// stampGrain is longer than the tick of any clock by which systems stamp files (Linux 10 ms, Windows 16 ms). Two
-	// writes within one tick bear one stamp, so a file younger than this may still change unnoticed.
+	// stampGrain is longer than the ticks in which systems stamp files (Linux 10 ms, Windows 16 ms). Two writes within one
+	// tick bear one stamp, so a file younger than this may still change unnoticed. (On a disk that knows whole seconds
+	// only, such as FAT, two edits of one length within a second still look like one.)
 	stampGrain = 20 * time.Millisecond
+	stampTries = 5 // how many ticks to wait for a file that is written to all the time
 
 	renameTries = 10                    // Windows refuses to rename over a file that a virus scanner or an editor has open;
 	renamePause = 10 * time.Millisecond // that passes. Elsewhere a fault is just as gladly given a tenth of a second.
@@ -92,13 +94,17 @@ func OpenStore(path string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if doc.file != nil && doc.file.Mode().Perm()&^fileMode != 0 && runtime.GOOS != "windows" {
+		log.Warn("others may read the password hashes: chmod 600, or the next sign-up does it", "users", path)
+	}
 	folder, name := filepath.Split(followLinks(path))
 	entries, err := os.ReadDir(filepath.Clean(folder))
 	if err != nil {
 		return nil, fmt.Errorf("the folder of the users file can't be read; make it first: %w", err)
 	}
 	for _, entry := range entries { // what a killed process left behind
-		if digits, ok := strings.CutPrefix(entry.Name(), tempPrefix(name)); ok && strings.Trim(digits, "0123456789") == "" {
+		digits, ok := strings.CutPrefix(entry.Name(), tempPrefix(name))
+		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
 			os.Remove(filepath.Join(folder, entry.Name()))
 		}
 	}
@@ -165,13 +171,15 @@ func (s *Store) save(u User) error {
 	text := append(image, "\n]\n"...)
 	file, err := s.replace(text)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.coming = nil
+	if err == nil {
+		s.file, s.image = file, image
+		s.add(u)
+	}
+	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	s.file, s.image = file, image
-	s.add(u)
 	s.log.Debug("saved the users file", "bytes", len(text), "took", time.Since(start))
 	return nil
 }
@@ -188,34 +196,30 @@ func (s *Store) replace(text []byte) (fs.FileInfo, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	temp, err := writeTemp(target, bytes.NewReader(text))
+	temp, err := writeTemp(target, text)
+	defer os.Remove(temp) // finds nothing once it has been renamed
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(temp.Name()) // finds nothing once it has been renamed
-	err = temp.Sync()
-	file, errStat := temp.Stat()
-	if err = errors.Join(err, errStat, temp.Close()); err != nil {
+	file, err := os.Stat(temp)
+	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	s.coming = file // a reader who meets it before it is published need not read it
 	s.mu.Unlock()
 
-	// While the old file is open, the rename doesn't free it, which takes milliseconds for a large file and would hold
-	// up the moment between the last look at the path and the rename. Windows doesn't rename over open files at all.
-	var old *os.File
-	if s.file != nil && runtime.GOOS != "windows" {
-		if old, err = os.Open(target); err != nil {
-			return nil, err
-		}
-		defer old.Close()
-	}
+	// A second name for the old file is the way back. It also spares the rename the freeing of the old file: for a large
+	// one that takes milliseconds, in which an edit could slip in between the last look at the path and the rename. (On a
+	// disk without hard links, such as FAT, there is neither: what can't be undone, the next request reads like an edit.)
+	old := temp + "0"
+	os.Link(target, old)
+	defer os.Remove(old)
 	for try := 1; ; try++ {
 		if !s.unchanged() {
 			return nil, errEdited
 		}
-		if err = os.Rename(temp.Name(), target); err == nil {
+		if err = os.Rename(temp, target); err == nil {
 			break
 		}
 		if errors.Is(err, syscall.EBUSY) {
@@ -226,55 +230,45 @@ func (s *Store) replace(text []byte) (fs.FileInfo, error) {
 		}
 		time.Sleep(renamePause)
 	}
-	if err := syncFolder(folder); err != nil {
-		s.putBack(target, old)
-		return nil, err
+	err = syncFolder(folder)
+	if was, errOld := os.Stat(old); err == nil && errOld == nil && !sameFile(was, s.file) {
+		err = errEdited // in place, after the last look
 	}
-	return file, nil
-}
-
-// putBack undoes a rename whose durability the disk would not confirm. Should that fail too, the file stands as the
-// rename left it, and the next request reads it as it would after any edit.
-func (s *Store) putBack(target string, old *os.File) {
-	if old == nil {
+	if err != nil && s.file == nil {
 		os.Remove(target)
-		return
+	} else if err != nil {
+		os.Rename(old, target)
 	}
-	temp, err := writeTemp(target, old)
-	if err != nil {
-		return
-	}
-	temp.Close()
-	os.Rename(temp.Name(), target)
-	os.Remove(temp.Name())
+	return file, err
 }
 
-// writeTemp makes a file beside target with the given text, not yet synced. The caller closes it.
-func writeTemp(target string, text io.Reader) (*os.File, error) {
+// writeTemp makes a file beside target with the given text, on the disk, and returns its name even after an error.
+func writeTemp(target string, text []byte) (name string, err error) {
 	temp, err := os.CreateTemp(filepath.Dir(target), tempPrefix(filepath.Base(target))+"*")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	_, err = io.Copy(temp, text)
-	if err == nil {
-		err = temp.Chmod(fileMode) // whatever the umask
+	defer temp.Close() // a second Close does nothing
+	if _, err := temp.Write(text); err != nil {
+		return temp.Name(), err
 	}
-	if err == nil {
-		// An edit made right after the rename must get another stamp than ours, so ours lies a little in the past.
-		stamp := time.Now().Add(-2 * stampGrain)
-		err = os.Chtimes(temp.Name(), stamp, stamp)
+	if err := temp.Chmod(fileMode); err != nil { // whatever the umask
+		return temp.Name(), err
 	}
-	if err != nil {
-		temp.Close()
-		os.Remove(temp.Name())
-		return nil, err
+	if err := temp.Sync(); err != nil {
+		return temp.Name(), err
 	}
-	return temp, nil
+	if err := temp.Close(); err != nil {
+		return temp.Name(), err
+	}
+	// An edit made right after the rename must get another stamp than ours, so ours lies a little in the past.
+	stamp := time.Now().Add(-2 * stampGrain)
+	return temp.Name(), os.Chtimes(temp.Name(), stamp, stamp)
 }
 
 // refresh sees to it that memory says what the file says.
 func (s *Store) refresh() {
-	if s.unchanged() {
+	if s.unchanged() || s.unchanged() { // a save may end between the look at the path and the one into memory
 		return
 	}
 	s.writing.Lock()
@@ -293,20 +287,21 @@ func (s *Store) reload() error {
 		// Many editors move the old file away before they write the new one, so this is no order to forget everybody.
 		err = fmt.Errorf("%s is gone: put it back, or start again to begin without users", s.path)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	before := s.fault
+	s.mu.Lock()
 	s.fault = err
 	if err != nil {
 		s.file = doc.file
-		if before == nil || before.Error() != err.Error() {
-			s.log.Error("users file can't be read: logins go on with the last good one, sign-ups wait", "err", err)
-		}
-		return err
+	} else {
+		s.document = doc
 	}
-	s.document = doc
-	s.log.Info("users file read again", "users", len(s.users))
-	return nil
+	s.mu.Unlock()
+	if err == nil {
+		s.log.Info("users file read again", "users", len(doc.users))
+	} else if before == nil || before.Error() != err.Error() {
+		s.log.Error("users file can't be read: logins go on with the last good one, sign-ups wait", "err", err)
+	}
+	return err
 }
 
 // unchanged reports whether the path still names the file that memory knows, or the one that a save puts there.
@@ -318,7 +313,7 @@ func (s *Store) unchanged() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err != nil {
-		return s.file == nil
+		return s.file == nil && s.fault == nil // no file yet
 	}
 	return sameFile(now, s.file) || sameFile(now, s.coming)
 }
@@ -331,7 +326,7 @@ func sameFile(a, b fs.FileInfo) bool {
 // is named in the document all the same, so that it is read again only when it has changed.
 func readDocument(path string) (document, error) {
 	file, err := os.Stat(path)
-	for try := 0; try < saveTries && err == nil && time.Since(file.ModTime()).Abs() < stampGrain; try++ {
+	for try := 0; try < stampTries && err == nil && time.Since(file.ModTime()).Abs() < stampGrain; try++ {
 		time.Sleep(stampGrain) // an editor may be at work: let the tick pass, so that what is read stays what is stamped
 		file, err = os.Stat(path)
 	}
@@ -342,7 +337,7 @@ func readDocument(path string) (document, error) {
 		return document{}, fmt.Errorf("users file: %w", err)
 	}
 	if !file.Mode().IsRegular() { // looked at before it is opened: opening a named pipe would wait for ever
-		return document{}, fmt.Errorf("%s is a %s, not a file", path, kindOf(file.Mode()))
+		return document{}, fmt.Errorf("%s is not a regular file", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -351,16 +346,6 @@ func readDocument(path string) (document, error) {
 	doc, err := parseDocument(path, text)
 	doc.file = file
 	return doc, err
-}
-
-func kindOf(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "folder"
-	case mode&fs.ModeNamedPipe != 0:
-		return "named pipe"
-	}
-	return "device or socket"
 }
 
 // isBcryptHash reports whether hash is one that a log-in can be compared with: version, cost, then salt and digest in
@@ -384,8 +369,12 @@ func parseDocument(path string, text []byte) (document, error) {
 		column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
 		return fmt.Errorf("%s:%d:%d: %s", path, line, column, fmt.Sprintf(format, args...))
 	}
-	if !utf8.Valid(text) {
-		return document{}, fault(bytes.IndexRune(text, utf8.RuneError), "not UTF-8 text: save it as UTF-8")
+	for i := 0; !utf8.Valid(text); { // then it is time to look for the place
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return document{}, fault(i, "not UTF-8 text: save it as UTF-8")
+		}
+		i += size
 	}
 	var records []struct {
 		User
@@ -462,15 +451,21 @@ func (d *document) add(u User) {
 func fold(username string) string { return strings.ToLower(username) }
 
 // followLinks returns the file that path names, through symbolic links, so that a save replaces the file and not the
-// link. It is done by hand since filepath.EvalSymlinks doesn't know files that are yet to be made.
+// link. It goes link by link, since filepath.EvalSymlinks doesn't know files that are yet to be made.
 func followLinks(path string) string {
 	for range linksMost {
+		folder, name := filepath.Split(path)
+		folder, err := filepath.EvalSymlinks(folder)
+		if err != nil {
+			return path // to fail where it is used
+		}
+		path = filepath.Join(folder, name)
 		link, err := os.Readlink(path)
 		if err != nil {
 			return path // not a link
 		}
 		if !filepath.IsAbs(link) {
-			link = filepath.Dir(path) + string(filepath.Separator) + link
+			link = folder + string(filepath.Separator) + link // not cleaned: behind a link, x/.. may be another folder
 		}
 		path = link
 	}
