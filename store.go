@@ -209,9 +209,17 @@ func (s *Store) replace(text []byte) (fs.FileInfo, error) {
 	s.coming = file // a reader who meets it before it is published need not read it
 	s.mu.Unlock()
 
-	// A second name for the old file is the way back. It also spares the rename the freeing of the old file: for a large
-	// one that takes milliseconds, in which an edit could slip in between the last look at the path and the rename. (On a
-	// disk without hard links, such as FAT, there is neither: what can't be undone, the next request reads like an edit.)
+	// A second name for the old file is the way back. (A disk without hard links, such as FAT, has none: what can't be
+	// undone there, the next request reads like an edit.)
+	//
+	// To free a large file takes milliseconds. While the old one is open, neither the rename frees it, which would leave
+	// an edit time to slip in after the last look at the path, nor the removal of its second name, which the client would
+	// wait for. Windows doesn't rename over open files.
+	if runtime.GOOS != "windows" {
+		if held, err := os.Open(target); err == nil {
+			defer func() { go held.Close() }()
+		}
+	}
 	old := temp + "0"
 	os.Link(target, old)
 	defer os.Remove(old)
