@@ -1135,12 +1135,20 @@ func TestFolderRemoved(t *testing.T) {
 // TestFailingDisk makes system calls of the running program fail, or take long, with strace.
 func TestFailingDisk(t *testing.T) {
 	p := start(t, "-cost", "4")
+	folder := filepath.Dir(p.users)
+	stop := strace(t, p, "-o", "/dev/null", "-P", folder, "-e", "inject=fsync:error=EIO")
+	if status := p.signUp(t, "enrico"); status != 503 {
+		t.Errorf("the first sign-up on a failing disk: %d", status)
+	}
+	stop()
+	if entries, _ := os.ReadDir(folder); len(entries) != 0 {
+		t.Errorf("the first sign-up failed and left %v", entries)
+	}
 	p.signUp(t, "enrico")
 	token := p.token(t, "enrico", "plaintextpassword")
-	folder := filepath.Dir(p.users)
 
 	calls := filepath.Join(t.TempDir(), "calls")
-	stop := strace(t, p, "-y", "-o", calls, "-e", "trace=fsync,/^rename")
+	stop = strace(t, p, "-y", "-o", calls, "-e", "trace=fsync,/^rename")
 	p.signUp(t, "alma")
 	stop()
 	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/\.users\.json\.tmp\d+>\).*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
