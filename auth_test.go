@@ -882,6 +882,60 @@ func TestGone(t *testing.T) {
 	if status := s.signUp(t, "anna"); status != 201 {
 		t.Errorf("the file is back, and sign-up gets %d", status)
 	}
+
+	// Where there was nobody to forget, a file that is gone again is none.
+	s = newService(t)
+	if err := os.Mkdir(s.users, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if status := s.signUp(t, "enrico"); status != 503 {
+		t.Errorf("sign-up with a folder in the file's place: %d", status)
+	}
+	if err := os.Remove(s.users); err != nil {
+		t.Fatal(err)
+	}
+	if status := s.signUp(t, "enrico"); status != 201 {
+		t.Errorf("the folder is gone, and sign-up gets %d", status)
+	}
+}
+
+// TestStamps holds that an edit is seen even if it bears the stamp of what was there before it, as it may on systems that
+// stamp files by a ticking clock.
+func TestStamps(t *testing.T) {
+	s := newService(t)
+	s.signup(t, lessonSignup)
+	token := s.token(t, "enrico", "plaintextpassword")
+	text := readFile(t, s.users)
+	for i := range 20 {
+		tick := time.Now()
+		edit := func(letter string) {
+			writeFile(t, s.users, strings.Replace(text, "enrico@", letter+strconv.Itoa(i%10)+"rico@", 1))
+			if err := os.Chtimes(s.users, tick, tick); err != nil {
+				t.Fatal(err)
+			}
+		}
+		edit("a")
+		first := make(chan answer)
+		go func() { first <- s.me(t, token) }()
+		await(t, "the middle of the tick", func() bool { return time.Since(tick) > stampGrain/4 })
+		edit("b")
+		withinTick := time.Since(tick) < stampGrain
+		<-first
+		if a := s.me(t, token); withinTick && !strings.Contains(a.body, "b"+strconv.Itoa(i%10)+"rico@") {
+			t.Fatalf("the second edit of a tick is not seen: %s", a.body)
+		}
+	}
+	// And what the program writes bears no stamp that an edit right after it could get.
+	s.signUp(t, "anna")
+	writeFile(t, s.users+"~", "written right after")
+	saved, err := os.Stat(s.users)
+	edited, errEdited := os.Stat(s.users + "~")
+	if err := errors.Join(err, errEdited); err != nil {
+		t.Fatal(err)
+	}
+	if age := edited.ModTime().Sub(saved.ModTime()); age < stampGrain {
+		t.Errorf("a save is stamped %v before what is written after it", age)
+	}
 }
 
 // TestHandWritten holds that what a person wrote into the file stays: members, order, layout, a byte order mark aside.
@@ -959,8 +1013,8 @@ func TestModesAndKinds(t *testing.T) {
 	}
 
 	// Behind a linked folder, .. is not where the link is: elsewhere/users.json leads to data, not to a folder beside.
-	if err := errors.Join(os.Mkdir(at("data/deep"), 0o700), os.Symlink("../third.json", at("data/deep/users.json")),
-		os.Symlink("data/deep", at("elsewhere"))); err != nil {
+	if err := errors.Join(os.Mkdir(at("data/deep"), 0o700), os.Mkdir(at("data/other"), 0o700), os.Symlink("data/deep", at("elsewhere")),
+		os.Symlink("../other", at("data/deep/side")), os.Symlink("side/../third.json", at("data/deep/users.json"))); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, "-cost", "4", "-users", at("elsewhere/users.json"))
@@ -968,7 +1022,7 @@ func TestModesAndKinds(t *testing.T) {
 		t.Errorf("a link with .. in a linked folder: %d\n%s", status, p.log)
 	}
 	p.kill()
-	if err := errors.Join(os.RemoveAll(at("data/deep")), os.Remove(at("data/third.json"))); err != nil {
+	if err := errors.Join(os.RemoveAll(at("data/deep")), os.Remove(at("data/other")), os.Remove(at("data/third.json"))); err != nil {
 		t.Fatal(err)
 	}
 
@@ -1229,8 +1283,17 @@ func TestFailingDisk(t *testing.T) {
 			p.me(t, token).contains(t, 200, `"enrico"`) // which takes it past the last look
 		}
 		writeFile(t, p.users, regexp.MustCompile(`\w+@example.com","hash`).ReplaceAllLiteralString(readFile(t, p.users), mail+`","hash`))
-		if status := <-signedUp; status != 201 {
-			t.Errorf("a sign-up beside an edit: %d\n%s", status, p.log)
+		for waiting := true; waiting; {
+			select {
+			case status := <-signedUp:
+				if waiting = false; status != 201 {
+					t.Errorf("a sign-up beside an edit: %d\n%s", status, p.log)
+				}
+			default:
+				if text := readFile(t, p.users); call == "fsync" && !strings.Contains(text, mail) {
+					t.Fatalf("an edit is gone for a while:\n%s", text)
+				}
+			}
 		}
 		stop()
 		if text := readFile(t, p.users); !strings.Contains(text, mail) || !strings.Contains(text, name) {

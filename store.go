@@ -242,9 +242,11 @@ func (s *Store) replace(text []byte) (fs.FileInfo, error) {
 	if was, errOld := os.Stat(old); err == nil && errOld == nil && !sameFile(was, s.file) {
 		err = errEdited // in place, after the last look
 	}
-	if err != nil && s.file == nil {
+	switch {
+	case err == nil || !s.unchanged(): // done; or edited once more, and no longer ours to undo
+	case s.file == nil:
 		os.Remove(target)
-	} else if err != nil {
+	default:
 		os.Rename(old, target)
 	}
 	return file, err
@@ -291,7 +293,7 @@ func (s *Store) reload() error {
 		return s.fault
 	}
 	doc, err := readDocument(s.path)
-	if err == nil && doc.file == nil {
+	if err == nil && doc.file == nil && len(s.users) > 0 {
 		// Many editors move the old file away before they write the new one, so this is no order to forget everybody.
 		err = fmt.Errorf("%s is gone: put it back, or start again to begin without users", s.path)
 	}
