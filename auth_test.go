@@ -2069,6 +2069,9 @@ func TestPage(t *testing.T) {
 	if text := b.text("body"); strings.Contains(text, "secret") || strings.Contains(text, "String should") {
 		t.Errorf("the page shows the password, or a fault of before:\n%s", text)
 	}
+	if got := b.script(`return document.activeElement.textContent`); got != "Sign up" {
+		t.Errorf("after the answer the focus is on %q", got)
+	}
 	b.press("signup")
 	b.waitFor(`#signup [role=status]`, "400 Bad Request")
 	b.waitFor(`#signup [role=status]`, "Username already exists")
