@@ -278,8 +278,10 @@ func writeTemp(target string, text []byte) (name string, err error) {
 
 // refresh sees to it that memory says what the file says.
 func (s *Store) refresh() {
-	if s.unchanged() || s.unchanged() { // a save may end between the look at the path and the one into memory
-		return
+	for range 2 { // a save may end between the look at the path and the one into memory: look again
+		if s.unchanged() {
+			return
+		}
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
