@@ -1,15 +1,17 @@
 package main
 
-// This file is the lesson: sign up, log in, who am I. The flow:
+// This file is the flow: sign up, log in, who am I.
 //
 //   - Sign-up takes JSON and stores a bcrypt hash of the password, never the password.
-//   - Login takes OAuth 2's password form, compares the password with the hash, and answers with a token: a JSON Web
+//   - Log-in takes OAuth 2's password form, compares the password with the hash, and answers with a token: a JSON Web
 //     Token that names the user and the time it ends, signed with a key that only this program has.
 //   - Whoever shows that token is that user. The guard checks the signature, the time, and that the account is still
 //     the one that logged in; there is no session to look up.
 //
-// The handlers come first; below them what they stand on, in the order in which they call it: validation, bcrypt and its
-// slots, the throttle, and the token.
+// The handlers come first; with requireUser and userOf you have seen the whole flow. Below is what they stand on, in the
+// order in which they call it: validation, bcrypt and its slots, the throttle, and the token.
+//
+// Comments call the course whose flow this is, FastAPI's "Signup and Login Endpoints", the lesson.
 
 import (
 	"cmp"
@@ -122,7 +124,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, http.StatusBadRequest, "Username already exists")
 	case err != nil:
 		s.log.Error("sign-up refused", "err", err)
-		writeRetry(w, r, http.StatusServiceUnavailable, "Users can not be stored just now", busyPause)
+		writeRetry(w, r, http.StatusServiceUnavailable, "Users cannot be stored just now", busyPause)
 	default:
 		writeJSON(w, http.StatusCreated, struct {
 			Message string `json:"message"`
@@ -285,17 +287,17 @@ func parseSignup(body []byte) (u User, password string, faults []fault) {
 		faults = append(faults, emailFaults(email)...)
 	}
 	// The lesson's own request gives the plain password under the name hashed_password; here that is another name for it.
-	_, lesson := members["hashed_password"]
-	_, ours := members["password"]
+	_, sentHashed := members["hashed_password"]
+	_, sentPassword := members["password"]
 	field := "password"
-	if lesson && !ours {
+	if sentHashed && !sentPassword {
 		field = "hashed_password"
 	}
 	password, ok := text(field)
 	if ok {
 		faults = append(faults, passwordFaults(field, password)...)
 	}
-	if lesson && ours {
+	if sentHashed && sentPassword {
 		if other, both := text("hashed_password"); both && ok && other != password {
 			faults = append(faults, faultAt("hashed_password", "value_error", "Value should be that of password, or be left out"))
 		}
@@ -351,14 +353,14 @@ func parseLogin(body []byte) (username, password string, faults []fault, oauthEr
 		return "", "", []fault{{"value_error", []any{"body"}, "Value is not a valid form"}}, "invalid_request"
 	}
 	const repeated = "A parameter should not be repeated" // RFC 6749 §3.2
-	known := []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"}
-	for _, name := range known {
+	parameters := []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"}
+	for _, name := range parameters {
 		if len(form[name]) > 1 {
 			faults = append(faults, faultAt(name, "value_error", repeated))
 		}
 	}
 	for name, values := range form {
-		if len(values) > 1 && !slices.Contains(known, name) { // such a name is the client's own text
+		if len(values) > 1 && !slices.Contains(parameters, name) { // such a name is the client's own text
 			faults = append(faults, fault{"value_error", []any{"body"}, repeated})
 			break
 		}

@@ -79,7 +79,7 @@ func main() {
 }
 
 // run is the whole program, from its arguments to its exit status: 0 stopped as told, 1 couldn't serve, 2 wrong usage.
-// It serves until ctx is done.
+// It serves until ctx is done. All that it has of the world is passed in, so that a test can run it whole.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	c, err := configure(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -103,8 +103,7 @@ type config struct {
 	tokenTTL        time.Duration
 	tlsCert, tlsKey string
 	verbose         bool
-	secret          []byte // signs the tokens
-	randomSecret    bool
+	secret          []byte // signs the tokens; empty: not set
 }
 
 // configure reads flags and environment. An error says what is wrong with them; flag.ErrHelp that -h has been answered.
@@ -132,7 +131,7 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 	c.secret = []byte(getenv("AUTH_SECRET"))
 	switch {
 	case flags.NArg() > 0:
-		return c, errors.New("there are flags only, and no other arguments")
+		return c, fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))
 	case addrErr != nil:
 		return c, fmt.Errorf("-addr must be host:port, such as 127.0.0.1:8000: %v", addrErr)
 	case c.users == "":
@@ -145,9 +144,6 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 		return c, errors.New("-tls-cert and -tls-key go together")
 	case len(c.secret) > 0 && len(c.secret) < minSecret:
 		return c, fmt.Errorf("AUTH_SECRET must have at least %d bytes; openssl rand -base64 32 makes a good one", minSecret)
-	}
-	if len(c.secret) == 0 {
-		c.secret, c.randomSecret = []byte(rand.Text()+rand.Text()), true // 256 bits
 	}
 	return c, nil
 }
@@ -164,7 +160,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	runtime.GOMAXPROCS(processors + 1) // inSlot says why
+	runtime.GOMAXPROCS(processors + 1) // one more than hash at a time: inSlot in auth.go says why
 
 	// Listening comes first: if another authflow serves this address, this one ends before it touches the users file.
 	ln, err := net.Listen("tcp", c.addr)
@@ -176,8 +172,28 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	scheme, tlsConfig := "http", (*tls.Config)(nil)
+	if c.tlsCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
+		if err != nil {
+			return fmt.Errorf("-tls-cert or -tls-key: %w", err)
+		}
+		scheme, tlsConfig = "https", &tls.Config{Certificates: []tls.Certificate{cert}}
+	}
+
+	if len(c.secret) == 0 {
+		c.secret = []byte(rand.Text() + rand.Text()) // 256 bits
+		log.Warn("AUTH_SECRET is not set: tokens are signed with a random key and end with this process")
+	}
+	if c.cost < safeCost {
+		log.Warn("passwords are hashed too fast to be safe: -cost 12 is for real ones", "cost", c.cost)
+	}
+	if tlsConfig == nil && !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		log.Warn("passwords and tokens cross the network in the clear: use -tls-cert and -tls-key, or a TLS proxy and a loopback -addr")
+	}
 	srv := &http.Server{
 		Handler:           newServer(store, log, c.cost, c.tokenTTL, c.secret),
+		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -185,29 +201,16 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed handshakes, and panics if there are any
 	}
-	scheme, start := "http", srv.Serve
-	if c.tlsCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-		if err != nil {
-			return fmt.Errorf("-tls-cert or -tls-key: %w", err)
-		}
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
-		scheme, start = "https", func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
-	}
-
-	if c.randomSecret {
-		log.Warn("AUTH_SECRET is not set: tokens are signed with a random key and end with this process")
-	}
-	if c.cost < safeCost {
-		log.Warn("passwords are hashed too fast to be safe: -cost 12 is for real ones", "cost", c.cost)
-	}
-	if scheme == "http" && !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		log.Warn("passwords and tokens cross the network in the clear: use -tls-cert and -tls-key, or a TLS proxy and a loopback -addr")
-	}
 	log.Info("listening", "url", scheme+"://"+ln.Addr().String(), "users", c.users)
 
 	done := make(chan error, 1)
-	go func() { done <- start(ln) }()
+	go func() {
+		if tlsConfig != nil {
+			done <- srv.ServeTLS(ln, "", "") // the certificate is in TLSConfig
+		} else {
+			done <- srv.Serve(ln)
+		}
+	}()
 	select {
 	case err := <-done:
 		return err
@@ -256,11 +259,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength > maxBody {
-		w.Header().Set("Connection", "close") // rather than read it to the end
+		answer.Header().Set("Connection", "close") // rather than read it to the end
 		writeError(answer, r, http.StatusRequestEntityTooLarge, tooLarge)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody) // w itself, which it tells to close the connection
 	handler, pattern := s.mux.Handler(r)
 	if pattern == "" { // the mux has no route, and would say so in plain text
 		refusal := &headerOnly{ResponseWriter: answer}
@@ -325,7 +328,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // An errorBody is the body of every error: detail is a sentence, or the faults of the input.
 type errorBody struct {
 	Detail any    `json:"detail"`
-	Error  string `json:"error,omitempty"` // of a token request: what OAuth 2 calls it (RFC 6749 §5.2)
+	Error  string `json:"error,omitempty"` // at the token endpoint: OAuth 2's name for it (RFC 6749 §5.2)
 }
 
 // writeError answers with an error. At the token endpoint it adds OAuth's name for it.
@@ -336,7 +339,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) 
 		case http.StatusUnauthorized:
 			body.Error = "invalid_grant"
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-			body.Error = "temporarily_unavailable"
+			body.Error = "temporarily_unavailable" // borrowed from §4.1.2.1: §5.2 has no word for it
 		default:
 			body.Error = "invalid_request"
 		}
@@ -444,7 +447,7 @@ h3, dd, .note { color: var(--quiet); } .good { color: var(--good); } .bad, form 
       can read those two; nobody without the server's key can change them and make a signature that fits.</p></div></div>
   <dl><dt>sub</dt><dd>the subject: the id of the user it speaks for</dd>
     <dt>iat</dt><dd>issued at, in seconds since 1970</dd> <dt>exp</dt><dd>expires at, and is refused from then on</dd>
-    <dt>pwd</dt><dd>a fingerprint of the password's hash: with another password, the token is void</dd></dl></div></section>
+    <dt>pwd</dt><dd>a fingerprint of name and password hash: if either changes, the token is void</dd></dl></div></section>
 <section><h2>3. Who am I?</h2><p>Sends the token in a header, and no password. Without a token (before step 2) it is refused.</p>
 <form id="me" method="post" aria-label="Who am I?">
   <div class="row"><button>Who am I?</button><span role="status" aria-live="polite"></span></div></form></section></main>
@@ -642,7 +645,7 @@ const openapiDocument = `{
     }},
     "/auth/me": {"get": {
       "operationId": "me", "tags": ["auth"], "summary": "Show whose token this is",
-      "description": "A token is void once its user is disabled, removed or given another password.",
+      "description": "A token is void once its user is disabled, removed, renamed or given another password.",
       "security": [{"OAuth2Password": []}],
       "responses": {
         "200": {
@@ -752,7 +755,7 @@ const openapiDocument = `{
         "properties": {
           "message": {"const": "Login successful"}, "user_id": {"$ref": "#/components/schemas/ID"},
           "access_token": {
-            "type": "string", "description": "A JWT, HS256: sub (the user's id), iat, exp, pwd (fingerprint of the hash)"
+            "type": "string", "description": "A JWT, HS256: sub (the user's id), iat, exp, pwd (fingerprint)"
           },
           "token_type": {"const": "bearer"}, "expires_in": {"type": "integer", "description": "Seconds", "examples": [3600]}
         }

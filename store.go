@@ -7,6 +7,8 @@ package main
 //   - The path always names a whole document. A save writes a new file beside the old one and renames it into place.
 //   - Nobody sees a user before the disk has it, and nobody waits for a save to see the others. Only who comes upon an
 //     edit waits: for the file to be read, and for a save that is under way.
+//
+// On a first reading take User, Store, Create, save, refresh and reload. The rest is for crashes, editors and odd disks.
 
 import (
 	"bytes"
@@ -32,15 +34,19 @@ const (
 	fileMode = 0o600 // password hashes are nobody else's business
 
 	// stampGrain is longer than the ticks in which systems stamp files (Linux 10 ms, Windows 16 ms). Two writes within one
-	// tick bear one stamp, so a file younger than this may still change unnoticed. (On a disk that knows whole seconds
-	// only, such as FAT, two edits of one length within a second still look like one.)
+	// tick bear one stamp, so an edit of the same length could pass unnoticed. Therefore a file younger than this is read
+	// only when the tick has passed; and a save dates its file back, so that any edit after it has another stamp. (On a
+	// disk that knows whole seconds only, such as FAT, two such edits within a second still look like one.)
 	stampGrain = 20 * time.Millisecond
 	stampTries = 5 // how many ticks to wait for a file that is written to all the time
 
-	renameTries = 10                    // Windows refuses to rename over a file that a virus scanner or an editor has open;
-	renamePause = 10 * time.Millisecond // that passes. Elsewhere a fault is just as gladly given a tenth of a second.
-	saveTries   = 5                     // how often a sign-up starts over because the file was edited under it
-	linksMost   = 40                    // as many symbolic links in a row as Linux follows
+	// Windows refuses to rename over a file that a virus scanner or an editor has open at that moment, so a save tries for
+	// a tenth of a second.
+	renameTries = 10
+	renamePause = 10 * time.Millisecond
+
+	saveTries = 5  // how often a sign-up starts over because the file was edited under it
+	linksMost = 40 // as many symbolic links in a row as Linux follows
 )
 
 // ErrExists says that a username is taken, in whatever letter case.
@@ -75,13 +81,13 @@ type Store struct {
 
 	document
 	coming fs.FileInfo // the file that a save is about to rename into place, or nil
-	fault  error       // why the file can't be read just now; the document is then the last good one
+	broken error       // why the file can't be read just now; the document is then the last good one
 }
 
 // A document is what one users file holds.
 type document struct {
 	file  fs.FileInfo      // which file was read or written, to tell it from a later one; nil: there was none
-	image []byte           // its text as a save writes it, but for the closing bracket: a save appends to it
+	open  []byte           // its text, but for the closing bracket: a save appends to it
 	users map[int64]User   // by id
 	ids   map[string]int64 // by fold(username)
 	maxID int64
@@ -163,17 +169,17 @@ func (s *Store) save(u User) error {
 	if err != nil {
 		return err
 	}
-	image := s.image // appending writes behind its end, where nobody looks: if the save fails, s.image still is as it was
-	if !bytes.HasSuffix(image, []byte("[")) {
-		image = append(image, ',')
+	open := s.open // appending writes behind its end, where nobody looks: if the save fails, s.open still is as it was
+	if !bytes.HasSuffix(open, []byte("[")) {
+		open = append(open, ',')
 	}
-	image = append(append(image, '\n'), line...)
-	text := append(image, "\n]\n"...)
+	open = append(append(open, '\n'), line...)
+	text := append(open, "\n]\n"...)
 	file, err := s.replace(text)
 	s.mu.Lock()
 	s.coming = nil
 	if err == nil {
-		s.file, s.image = file, image
+		s.file, s.open = file, open
 		s.add(u)
 	}
 	s.mu.Unlock()
@@ -271,14 +277,13 @@ func writeTemp(target string, text []byte) (name string, err error) {
 	if err := temp.Close(); err != nil {
 		return temp.Name(), err
 	}
-	// An edit made right after the rename must get another stamp than ours, so ours lies a little in the past.
 	stamp := time.Now().Add(-2 * stampGrain)
 	return temp.Name(), os.Chtimes(temp.Name(), stamp, stamp)
 }
 
 // refresh sees to it that memory says what the file says.
 func (s *Store) refresh() {
-	for range 2 { // a save may end between the look at the path and the one into memory: look again
+	for range 2 { // a save that ends between the two looks, at the path and into memory, makes the first answer wrong
 		if s.unchanged() {
 			return
 		}
@@ -292,16 +297,16 @@ func (s *Store) refresh() {
 // logged once. The caller holds s.writing.
 func (s *Store) reload() error {
 	if s.unchanged() {
-		return s.fault
+		return s.broken
 	}
 	doc, err := readDocument(s.path)
 	if err == nil && doc.file == nil && len(s.users) > 0 {
 		// Many editors move the old file away before they write the new one, so this is no order to forget everybody.
 		err = fmt.Errorf("%s is gone: put it back, or start again to begin without users", s.path)
 	}
-	before := s.fault
+	before := s.broken
 	s.mu.Lock()
-	s.fault = err
+	s.broken = err
 	if err != nil {
 		s.file = doc.file
 	} else {
@@ -311,7 +316,7 @@ func (s *Store) reload() error {
 	if err == nil {
 		s.log.Info("users file read again", "users", len(doc.users))
 	} else if before == nil || before.Error() != err.Error() {
-		s.log.Error("users file can't be read: logins go on with the last good one, sign-ups wait", "err", err)
+		s.log.Error("users file can't be read: log-ins go on with the last good one, sign-ups get 503 until it is mended", "err", err)
 	}
 	return err
 }
@@ -325,7 +330,7 @@ func (s *Store) unchanged() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err != nil {
-		return s.file == nil && s.fault == nil // no file yet
+		return s.file == nil && s.broken == nil // no file yet
 	}
 	return sameFile(now, s.file) || sameFile(now, s.coming)
 }
@@ -339,7 +344,7 @@ func sameFile(a, b fs.FileInfo) bool {
 func readDocument(path string) (document, error) {
 	file, err := os.Stat(path)
 	for try := 0; try < stampTries && err == nil && time.Since(file.ModTime()).Abs() < stampGrain; try++ {
-		time.Sleep(stampGrain) // an editor may be at work: let the tick pass, so that what is read stays what is stamped
+		time.Sleep(stampGrain)
 		file, err = os.Stat(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -349,7 +354,7 @@ func readDocument(path string) (document, error) {
 		return document{}, fmt.Errorf("users file: %w", err)
 	}
 	if !file.Mode().IsRegular() { // looked at before it is opened: opening a named pipe would wait for ever
-		return document{}, fmt.Errorf("%s is not a regular file", path)
+		return document{}, fmt.Errorf("%s is no file, but a folder, a pipe or a device", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -375,7 +380,7 @@ func isBcryptHash(hash string) bool {
 // file stays as it is, members that this program doesn't know among it.
 func parseDocument(path string, text []byte) (document, error) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // Windows Notepad begins a file so
-	fault := func(offset int, format string, args ...any) error {
+	at := func(offset int, format string, args ...any) error {
 		before := text[:max(0, offset)]
 		line := bytes.Count(before, []byte("\n")) + 1
 		column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
@@ -384,9 +389,12 @@ func parseDocument(path string, text []byte) (document, error) {
 	for i := 0; !utf8.Valid(text); { // then it is time to look for the place
 		r, size := utf8.DecodeRune(text[i:])
 		if r == utf8.RuneError && size == 1 {
-			return document{}, fault(i, "not UTF-8 text: save it as UTF-8")
+			return document{}, at(i, "not UTF-8 text: save it as UTF-8")
 		}
 		i += size
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return document{}, at(0, "the file is empty: write [] into it, or remove it")
 	}
 	var records []struct {
 		User
@@ -397,17 +405,17 @@ func parseDocument(path string, text []byte) (document, error) {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return document{}, fault(int(syntax.Offset)-1, "not JSON, or not all of it: %v", err)
+		return document{}, at(int(syntax.Offset)-1, "not JSON, or not all of it: %v", err)
 	case errors.As(err, &wrong) && wrong.Field != "":
 		member := wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:]
-		return document{}, fault(int(wrong.Offset)-1, "%s has the wrong type: it can't be a %s", member, wrong.Value)
+		return document{}, at(int(wrong.Offset)-1, "%s has the wrong type: it can't be a %s", member, wrong.Value)
 	case errors.As(err, &wrong):
-		return document{}, fault(int(wrong.Offset)-1, "not a JSON array of users, one object each")
+		return document{}, at(int(wrong.Offset)-1, "not a JSON array of users, one object each")
 	case records == nil:
-		return document{}, fault(0, "not a JSON array of users, but null")
+		return document{}, at(0, "not a JSON array of users, but null")
 	}
 	doc := document{
-		image: bytes.TrimRight(text[:bytes.LastIndexByte(text, ']')], " \t\r\n"),
+		open:  bytes.TrimRight(text[:bytes.LastIndexByte(text, ']')], " \t\r\n"),
 		users: make(map[int64]User, len(records)),
 		ids:   make(map[string]int64, len(records)),
 	}
@@ -415,28 +423,28 @@ func parseDocument(path string, text []byte) (document, error) {
 		u := record.User
 		_, idTaken := doc.users[u.ID]
 		_, nameTaken := doc.ids[fold(u.Username)]
-		wrong := ""
+		reason := ""
 		switch {
 		case u.ID < 1:
-			wrong = "id is missing or below 1"
+			reason = "id is missing or below 1"
 		case idTaken:
-			wrong = fmt.Sprintf("id %d is used twice", u.ID)
+			reason = fmt.Sprintf("id %d is used twice", u.ID)
 		case u.Username == "":
-			wrong = "username is missing or empty"
+			reason = "username is missing or empty"
 		case nameTaken:
-			wrong = fmt.Sprintf("username %.64q is used twice; letter case doesn't count", u.Username)
+			reason = fmt.Sprintf("username %.64q is used twice; letter case doesn't count", u.Username)
 		case u.Email == "":
-			wrong = "email is missing or empty"
+			reason = "email is missing or empty"
 		case !isBcryptHash(u.HashedPassword):
-			wrong = "hashed_password is missing or no bcrypt hash of cost 4 to 16"
+			reason = "hashed_password is missing or no bcrypt hash of cost 4 to 16; sign-up makes one"
 		case record.IsActive == nil:
-			wrong = "is_active is missing"
+			reason = "is_active is missing"
 		default:
 			u.IsActive = *record.IsActive
 			doc.add(u)
 			continue
 		}
-		return document{}, fault(recordOffset(text, i), "%s", wrong)
+		return document{}, at(recordOffset(text, i), "%s", reason)
 	}
 	return doc, nil
 }
