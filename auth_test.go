@@ -587,7 +587,7 @@ func TestOneAnswer(t *testing.T) {
 		{"enrico ", "plaintextpassword"},
 		{strings.Repeat("x", 60_000), "plaintextpassword"},
 	} {
-		const work = `msg="compared with bcrypt" rounds=16 `
+		const work = `msg="compared with bcrypt" cost=4 rounds=16 `
 		before := strings.Count(s.log.String(), work)
 		a := s.login(t, row[0], row[1])
 		a.headers.Del("Date")
@@ -630,7 +630,7 @@ func TestCost(t *testing.T) {
 		writeFile(t, s.users, `[{"id":1,"username":"enrico","email":"e@example.com","hashed_password":"`+newHash(t, "plaintextpassword", cost)+`","is_active":true}]`)
 		s.login(t, "enrico", "plaintextpassword").contains(t, 200, `"user_id":1`)
 		s.login(t, "enrico", "wrong").contains(t, 401, `"Invalid credentials"`)
-		done := regexp.MustCompile(`"compared with bcrypt" rounds=(\d+)`).FindAllStringSubmatch(s.log.String()[log:], -1)
+		done := regexp.MustCompile(`"compared with bcrypt" cost=\d+ rounds=(\d+)`).FindAllStringSubmatch(s.log.String()[log:], -1)
 		if len(done) != 2 || done[0][1] != strconv.Itoa(work[0]) || done[1][1] != strconv.Itoa(work[1]) {
 			t.Errorf("a hash of cost %d: %v rounds, want %v", cost, done, work)
 		}
@@ -1543,11 +1543,11 @@ func TestSteps(t *testing.T) {
 		t.Errorf("without -v:\n%s", text)
 	}
 	steps := regexp.MustCompile("(?s)" + strings.Join([]string{
-		`level=DEBUG msg="hashed with bcrypt" rounds=16 took=\S+s\n`,
+		`level=DEBUG msg="hashed with bcrypt" cost=4 took=\S+s\n`,
 		`level=DEBUG msg="saved the users file" bytes=160 took=\S+s\n`,
 		`level=INFO msg=request method=POST path=/auth/signup status=201 `,
 		`level=DEBUG msg="looked up the user" known=true user_id=1 took=\S+s\n`,
-		`level=DEBUG msg="compared with bcrypt" rounds=16 took=\S+s\n`,
+		`level=DEBUG msg="compared with bcrypt" cost=4 rounds=16 took=\S+s\n`,
 		`level=DEBUG msg="signed a token" user_id=1 expires_in=1h0m0s\n`,
 		`level=INFO msg=request method=POST path=/auth/login status=200 `,
 		`level=DEBUG msg="checked the token" user_id=1\n`,

@@ -343,8 +343,11 @@ func sameFile(a, b fs.FileInfo) bool {
 // is named in the document all the same, so that it is read again only when it has changed.
 func readDocument(path string) (document, error) {
 	file, err := os.Stat(path)
-	for try := 0; try < stampTries && err == nil && time.Since(file.ModTime()).Abs() < stampGrain; try++ {
-		time.Sleep(stampGrain)
+	for try := 0; try < stampTries && err == nil; try++ {
+		if file.Size() > 0 && time.Since(file.ModTime()).Abs() >= stampGrain {
+			break
+		}
+		time.Sleep(stampGrain) // empty: an editor has truncated it, which ext4 stamps only afterwards, and will write
 		file, err = os.Stat(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
