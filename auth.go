@@ -40,7 +40,7 @@ import (
 )
 
 const (
-	minCost, maxCost = 4, 16 // 4 is bcrypt's least, for tests; 16 takes 3 s on a good machine, and a minute on a small one
+	minCost, maxCost = 4, 16 // 4 is bcrypt's least, for tests; 16 takes 3 s on a good machine, and most of a minute on a small one
 
 	maxUsername = 64  // characters
 	maxEmail    = 254 // characters: what fits into SMTP's path of 256 (RFC 5321 §4.5.3.1.3)
