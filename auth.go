@@ -2,19 +2,15 @@ package main
 
 // This file is the flow: sign up, log in, who am I.
 //
-//   - Sign-up takes JSON and stores a bcrypt hash of the password, never the password.
-//   - Log-in takes OAuth 2's password form, compares the password with the hash, and answers with a token: a JSON Web
-//     Token that names the user and the time it ends, signed with a key that only this program has.
-//   - Whoever shows that token is that user. The guard checks the signature, the time, and that the account is still
-//     the one that logged in; there is no session to look up.
+//   - Sign-up takes JSON. It stores a bcrypt hash of the password, and never the password.
+//   - Log-in takes OAuth 2's password form and compares the password with the hash. The answer has a token, which names
+//     the user and is signed with a key that only this program has.
+//   - A request with that token is a request of that user. There are no sessions.
 //
-// The handlers come first; with requireUser and userOf you have seen the whole flow. Below is what they stand on, in the
-// order in which they call it: validation, bcrypt and its slots, the throttle, and the token.
-//
-// Comments call the course whose flow this is, FastAPI's "Signup and Login Endpoints", the lesson.
+// After userOf you know the whole flow. Below it are its parts: requests, answers, bcrypt, the throttle, tokens. "The
+// lesson" is FastAPI's "Signup and Login Endpoints".
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -22,13 +18,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
+	"mime"
 	"net/http"
 	"net/mail"
 	"net/netip"
 	"net/url"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,61 +38,49 @@ import (
 )
 
 const (
-	minCost, maxCost = 4, 16 // 4 is bcrypt's least, for tests; 16 takes 3 s on a good machine, and most of a minute on a small one
+	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
+	maxUsername = 64       // characters
+	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
+	minPassword = 8        // characters (NIST SP 800-63B §3.1.1.2: 8 beside a second factor, 15 without)
+	maxPassword = 72       // bytes: bcrypt reads no further
 
-	maxUsername = 64  // characters
-	maxEmail    = 254 // characters: what fits into SMTP's path of 256 (RFC 5321 §4.5.3.1.3)
-	minPassword = 8   // characters (NIST SP 800-63B §3.1.1.2, beside another factor; 15 where it is the only one)
-	maxPassword = 72  // bytes: bcrypt reads no further, so a longer one would be cut without a word
+	maxWaiting  = 100             // requests that wait for bcrypt: four processors serve these in maxWait
+	maxWait     = 5 * time.Second // then clients give up
+	busyPause   = 5 * time.Second // Retry-After of a 503
+	freeTries   = 10              // failed log-ins in a row before the throttle starts
+	triesPause  = time.Minute     // between two tries from then on: 1,440 a day find no decent password
+	maxThrottle = 10_000          // accounts in the throttle: about 1 MB
 
-	maxWaiting  = 100             // requests in the line for bcrypt: about what four processors get through in maxWait
-	maxWait     = 5 * time.Second // longest stand in that line: people and proxies give up soon after
-	busyPause   = 5 * time.Second // after which a client that met a 503 may come back
-	freeTries   = 10              // failed log-ins in a row before the throttle sets in (OWASP ASVS asks for some such limit)
-	triesPause  = time.Minute     // between two tries from then on: 1,440 guesses a day find no decent password
-	maxThrottle = 10_000          // pairs of account and address remembered, about 1 MB
+	loginPath = "/auth/login" // OAuth 2's token endpoint
+
+	// usernameCharacters allow e-mail addresses, but no look-alikes such as the Cyrillic а.
+	usernameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-@+"
 )
 
-const (
-	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-	// usernameCharacters take in e-mail addresses and keep out look-alikes: the Cyrillic а, the zero-width space.
-	usernameCharacters = alphanumeric + "._-@+"
-)
-
-// A server answers the requests. Its fields are set once, in newServer.
+// A server has the handlers of /auth/. Its fields are set once.
 type server struct {
-	store    *Store
-	log      *slog.Logger
-	cost     int           // of new bcrypt hashes: 2^cost rounds
-	tokenTTL time.Duration // how long a token is good for
-	key      []byte        // signs the tokens
+	users    *store
+	key      []byte // signs the tokens
+	tokenTTL time.Duration
 	now      func() time.Time
 
-	mux         *http.ServeMux
-	crossOrigin http.CrossOriginProtection
-	throttle    throttle
-	waiting     chan struct{} // a place for each request that hashes or waits to
-	slots       chan struct{} // a place for each that hashes
+	throttle throttle
+	waiting  chan struct{} // a place for each request that hashes or waits to
+	slots    chan struct{} // a place for each request that hashes
 }
 
-// processors is how many goroutines Go ran at a time when the program began.
-var processors = runtime.GOMAXPROCS(0)
+var processors = runtime.GOMAXPROCS(0) // before serve adds one
 
-func newServer(store *Store, log *slog.Logger, cost int, tokenTTL time.Duration, key []byte) *server {
-	s := &server{
-		store:    store,
-		log:      log,
-		cost:     cost,
-		tokenTTL: tokenTTL,
+func newServer(users *store, key []byte, tokenTTL time.Duration) *server {
+	return &server{
+		users:    users,
 		key:      key,
+		tokenTTL: tokenTTL,
 		now:      time.Now,
-		throttle: throttle{failed: make(map[pair]failures)},
+		throttle: throttle{accounts: make(map[throttleKey]failures)},
 		waiting:  make(chan struct{}, processors+maxWaiting),
 		slots:    make(chan struct{}, processors),
 	}
-	s.mux = s.routes()
-	return s
 }
 
 // signup stores a new user: POST /auth/signup with JSON.
@@ -108,35 +94,34 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, http.StatusUnprocessableEntity, faults)
 		return
 	}
-	if _, taken := s.store.ByName(u.Username); taken { // Create looks again; this spares the hash
-		writeError(w, r, http.StatusBadRequest, "Username already exists")
-		return
-	}
-	hash, err := s.hash(r.Context(), password)
+	hash, err := s.hash(r, password)
 	if err != nil {
-		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
+		writeFailure(w, r, err)
 		return
 	}
-	u.HashedPassword, u.IsActive = hash, true
-	u, err = s.store.Create(u)
-	switch {
-	case errors.Is(err, ErrExists):
+	start := time.Now()
+	u.HashedPassword, u.IsActive = string(hash), true
+	u, err = s.users.create(u)
+	if errors.Is(err, errExists) {
 		writeError(w, r, http.StatusBadRequest, "Username already exists")
-	case err != nil:
-		s.log.Error("sign-up refused", "err", err)
-		writeRetry(w, r, http.StatusServiceUnavailable, "Users cannot be stored just now", busyPause)
-	default:
-		writeJSON(w, http.StatusCreated, struct {
-			Message string `json:"message"`
-			UserID  int64  `json:"user_id"`
-		}{"User created", u.ID})
+		return
 	}
+	if err != nil {
+		logger(r).Error("user not saved", "err", err)
+		writeRetry(w, r, http.StatusServiceUnavailable, "Users cannot be stored just now", busyPause)
+		return
+	}
+	logger(r).Debug("saved the user", "user_id", u.ID, "took", time.Since(start))
+	writeJSON(w, http.StatusCreated, struct {
+		Message string `json:"message"`
+		UserID  int64  `json:"user_id"`
+	}{"User created", u.ID})
 }
 
 // login exchanges a username and password for a token: POST /auth/login with OAuth 2's password form (RFC 6749 §4.3).
 //
-// Whatever is wrong with the credentials, the answer is the same, after the same work: otherwise it would tell strangers
-// who has an account.
+// Whatever is wrong with the credentials, the answer and the work are the same: strangers must not learn who has an
+// account.
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	body, ok := readBody(w, r, "application/x-www-form-urlencoded")
 	if !ok {
@@ -144,27 +129,26 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	username, password, faults, oauthError := parseLogin(body)
 	if len(faults) > 0 {
-		writeJSON(w, http.StatusUnprocessableEntity, errorBody{faults, oauthError})
+		refuse(w, r, http.StatusUnprocessableEntity, errorBody{faults, oauthError})
 		return
 	}
-	who := pairOf(username, r.RemoteAddr)
-	if wait := s.throttle.wait(who, s.now()); wait > 0 {
+	account := newThrottleKey(username, r.RemoteAddr)
+	if wait := s.throttle.wait(account, s.now()); wait > 0 {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
-	start := time.Now()
-	u, known := s.store.ByName(username)
-	s.log.Debug("looked up the user", "known", known, "user_id", u.ID, "took", time.Since(start))
-	ok, err := s.checkPassword(r.Context(), u, password)
+	u, cost := s.users.byName(username)
+	wrong, err := s.checkPassword(r, u, password, cost)
 	if err != nil {
-		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
+		writeFailure(w, r, err)
 		return
 	}
-	if wait := s.throttle.settle(who, ok, s.now()); wait > 0 {
+	if wait := s.throttle.record(account, wrong == "", s.now()); wait > 0 {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
-	if !ok {
+	if wrong != "" {
+		logger(r).Debug("refused the log-in", "reason", wrong)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="auth"`)
 		writeError(w, r, http.StatusUnauthorized, "Invalid credentials")
 		return
@@ -176,7 +160,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		Expires:     now.Add(s.tokenTTL).Unix(),
 		Fingerprint: fingerprint(u),
 	})
-	s.log.Debug("signed a token", "user_id", u.ID, "expires_in", s.tokenTTL)
+	logger(r).Debug("right password: signed a token", "user_id", u.ID, "expires_in", s.tokenTTL)
 	writeJSON(w, http.StatusOK, struct {
 		Message     string `json:"message"`
 		UserID      int64  `json:"user_id"`
@@ -186,9 +170,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	}{"Login successful", u.ID, token, "bearer", int64(s.tokenTTL / time.Second)})
 }
 
-// me tells who the bearer of the token is: GET /auth/me. What is shown is a type of its own, without the hash, so that no
-// change of the stored one can ever show it.
-func (s *server) me(w http.ResponseWriter, r *http.Request, u User) {
+// me tells whose token it is: GET /auth/me. The answer is of another type than user, so it can't show the hash.
+func (s *server) me(w http.ResponseWriter, r *http.Request, u user) {
 	writeJSON(w, http.StatusOK, struct {
 		ID       int64  `json:"id"`
 		Username string `json:"username"`
@@ -197,203 +180,262 @@ func (s *server) me(w http.ResponseWriter, r *http.Request, u User) {
 	}{u.ID, u.Username, u.Email, u.IsActive})
 }
 
-// requireUser is the guard: it calls next with the user whose token the request bears, or answers 401 itself.
-func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, User)) http.HandlerFunc {
+// requireUser calls next with the user of the request's token, or answers 401 itself.
+func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, user)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if token = strings.TrimLeft(token, " "); !strings.EqualFold(scheme, "Bearer") || token == "" {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="auth"`) // no error= for who sent no token (RFC 6750 §3.1)
+		token = strings.TrimLeft(token, " ")
+		if !strings.EqualFold(scheme, "Bearer") || token == "" {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="auth"`) // without a token, no error= (RFC 6750 §3.1)
 			writeError(w, r, http.StatusUnauthorized, "Not authenticated")
 			return
 		}
 		u, err := s.userOf(token)
 		if err != nil {
+			logger(r).Debug("refused the token", "reason", err)
 			w.Header().Set("WWW-Authenticate", `Bearer realm="auth", error="invalid_token"`)
 			writeError(w, r, http.StatusUnauthorized, "Could not validate credentials")
 			return
 		}
-		s.log.Debug("checked the token", "user_id", u.ID)
+		logger(r).Debug("accepted the token", "user_id", u.ID)
 		next(w, r, u)
 	}
 }
 
-// userOf returns the user whom a token speaks for, or errToken. The token says whom it was made for; whether that account
-// still stands is asked anew each time, so that disabling or removing a user, or changing the password, ends their tokens
-// at once.
-func (s *server) userOf(token string) (User, error) {
+// userOf returns the user of a token. The error is for the log, not for the client. The account is looked up each time:
+// to disable or remove a user, or to change the password, voids the tokens at once.
+func (s *server) userOf(token string) (user, error) {
 	c, err := verifyToken(s.key, token, s.now())
 	if err != nil {
-		return User{}, err
+		return user{}, err
 	}
-	id, err := strconv.ParseInt(c.Subject, 10, 64)
+	id, err := strconv.ParseUint(c.Subject, 10, 63)
 	if err != nil {
-		return User{}, errToken
+		return user{}, errors.New("sub is not the id of a user")
 	}
-	u, known := s.store.ByID(id)
-	if !known || !u.IsActive || c.Fingerprint != fingerprint(u) {
-		return User{}, errToken
+	u := s.users.byID(int64(id))
+	switch {
+	case u.ID == 0:
+		return user{}, errors.New("the user was removed")
+	case !u.IsActive:
+		return user{}, errors.New("the user is disabled")
+	case c.Fingerprint != fingerprint(u):
+		return user{}, errors.New("the user's name or password has changed since")
 	}
 	return u, nil
 }
 
-// A fault is one thing wrong with the input, in FastAPI's form. It says where and why, and never repeats what was sent.
+// A fault is one thing that is wrong with the input, in FastAPI's form. It doesn't repeat the input.
 type fault struct {
 	Type string `json:"type"`
 	Loc  []any  `json:"loc"`
 	Msg  string `json:"msg"`
 }
 
-func faultAt(field, kind, msg string) fault { return fault{kind, []any{"body", field}, msg} }
+type faults []fault
 
-func missing(field string) fault { return faultAt(field, "missing", "Field required") }
+// check adds a fault unless ok.
+func (f *faults) check(ok bool, field, kind, msg string) {
+	if !ok {
+		*f = append(*f, fault{kind, []any{"body", field}, msg})
+	}
+}
 
-// parseSignup returns the user and the password that a sign-up's body asks for, or all its faults.
-//
-// The members are picked by name. Decoding the body into a User would let a client set its id and is_active too, as it
-// can in the lesson's app (mass assignment, OWASP API3:2023).
-func parseSignup(body []byte) (u User, password string, faults []fault) {
+// parseSignup returns the user and the password that a sign-up asks for, or all faults. It doesn't decode the body into
+// a user: then clients could set id and is_active, as in the lesson (mass assignment, OWASP API3:2023).
+func parseSignup(body []byte) (u user, password string, found faults) {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal(body, &members)
 	var syntax *json.SyntaxError
 	switch {
 	case len(body) == 0:
-		return u, "", []fault{{"missing", []any{"body"}, "Field required"}}
+		return u, "", faults{{"missing", []any{"body"}, "Field required"}}
 	case !utf8.Valid(body):
-		return u, "", []fault{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
+		return u, "", faults{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
 	case errors.As(err, &syntax):
-		return u, "", []fault{{"json_invalid", []any{"body", max(0, syntax.Offset-1)}, "JSON decode error"}}
+		return u, "", faults{{"json_invalid", []any{"body", max(0, syntax.Offset-1)}, "JSON decode error"}}
 	case err != nil || members == nil: // an array, a string, null
-		return u, "", []fault{{"model_attributes_type", []any{"body"}, "Input should be a valid dictionary or object"}}
+		return u, "", faults{{"model_attributes_type", []any{"body"}, "Input should be a valid dictionary or object"}}
 	}
-	text := func(field string) (string, bool) {
+	text := func(field string) (value string, ok bool) {
+		var decoded *string // nil: null
 		raw, sent := members[field]
-		if !sent {
-			faults = append(faults, missing(field))
+		found.check(sent, field, "missing", "Field required")
+		if json.Unmarshal(raw, &decoded) != nil || decoded == nil {
+			found.check(!sent, field, "string_type", "Input should be a valid string")
 			return "", false
 		}
-		var value *string // nil for null
-		if json.Unmarshal(raw, &value) != nil || value == nil {
-			faults = append(faults, faultAt(field, "string_type", "Input should be a valid string"))
-			return "", false
-		}
-		return *value, true
+		return *decoded, true
 	}
-	if username, ok := text("username"); ok {
-		u.Username = username
-		faults = append(faults, usernameFaults(username)...)
+	if name, ok := text("username"); ok {
+		u.Username = name
+		found.check(name != "", "username", "string_too_short", "String should have at least 1 character")
+		found.check(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
+			fmt.Sprintf("String should have at most %d characters", maxUsername))
+		found.check(strings.Trim(name, usernameCharacters) == "", "username", "string_pattern_mismatch",
+			"String should have only ASCII letters, digits and . _ - @ +")
 	}
 	if email, ok := text("email"); ok {
 		u.Email = email
-		faults = append(faults, emailFaults(email)...)
+		found.check(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
+			fmt.Sprintf("String should have at most %d characters", maxEmail))
+		found.check(isEmail(email), "email", "value_error", "Value is not a valid email address")
 	}
-	// The lesson's own request gives the plain password under the name hashed_password; here that is another name for it.
-	_, sentHashed := members["hashed_password"]
-	_, sentPassword := members["password"]
+	// The lesson's request calls the plain password hashed_password, so that is its second name.
 	field := "password"
-	if sentHashed && !sentPassword {
-		field = "hashed_password"
+	_, both := members["hashed_password"]
+	if _, sent := members["password"]; !sent && both {
+		field, both = "hashed_password", false
 	}
 	password, ok := text(field)
 	if ok {
-		faults = append(faults, passwordFaults(field, password)...)
+		found.check(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
+			fmt.Sprintf("String should have at least %d characters", minPassword))
+		found.check(len(password) <= maxPassword, field, "string_too_long",
+			fmt.Sprintf("String should have at most %d bytes", maxPassword))
+		// RuneError is what Go's JSON decoder makes of half a surrogate pair: different passwords would become equal.
+		found.check(!strings.ContainsFunc(password, unicode.IsControl) && !strings.ContainsRune(password, utf8.RuneError),
+			field, "value_error", "Value should have no control character and be valid Unicode")
 	}
-	if sentHashed && sentPassword {
-		if other, both := text("hashed_password"); both && ok && other != password {
-			faults = append(faults, faultAt("hashed_password", "value_error", "Value should be that of password, or be left out"))
-		}
+	if both {
+		other, _ := text("hashed_password")
+		found.check(other == password, "hashed_password", "value_error", "Value should be that of password, or be left out")
 	}
-	return u, password, faults
+	return u, password, found
 }
 
-func usernameFaults(username string) (faults []fault) {
-	if username == "" {
-		faults = append(faults, faultAt("username", "string_too_short", "String should have at least 1 character"))
-	}
-	if utf8.RuneCountInString(username) > maxUsername {
-		faults = append(faults, faultAt("username", "string_too_long", fmt.Sprintf("String should have at most %d characters", maxUsername)))
-	}
-	if strings.Trim(username, usernameCharacters) != "" {
-		faults = append(faults, faultAt("username", "string_pattern_mismatch", "String should have only ASCII letters, digits and . _ - @ +"))
-	}
-	return faults
+// isEmail reports whether text is one bare address. mail.ParseAddress also accepts "Name <a@b>" and literals (a@[::1]).
+func isEmail(text string) bool {
+	address, err := mail.ParseAddress(text)
+	return err == nil && address.Address == text && !strings.HasSuffix(text, "]") && !strings.ContainsRune(text, utf8.RuneError) &&
+		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-func emailFaults(email string) (faults []fault) {
-	if utf8.RuneCountInString(email) > maxEmail {
-		faults = append(faults, faultAt("email", "string_too_long", fmt.Sprintf("String should have at most %d characters", maxEmail)))
-	}
-	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
-	address, err := mail.ParseAddress(email) // also takes "Name <a@b>", comments, and domain literals as in a@[::1]
-	if err != nil || address.Address != email || strings.HasSuffix(email, "]") || strings.ContainsFunc(email, unprintable) {
-		faults = append(faults, faultAt("email", "value_error", "Value is not a valid email address"))
-	}
-	return faults
-}
-
-func passwordFaults(field, password string) (faults []fault) {
-	if utf8.RuneCountInString(password) < minPassword {
-		faults = append(faults, faultAt(field, "string_too_short", fmt.Sprintf("String should have at least %d characters", minPassword)))
-	}
-	if len(password) > maxPassword {
-		faults = append(faults, faultAt(field, "string_too_long", fmt.Sprintf("String should have at most %d bytes", maxPassword)))
-	}
-	// Go's decoder puts U+FFFD in the place of what is no Unicode, such as half a surrogate pair: different passwords
-	// would become one.
-	if strings.ContainsFunc(password, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
-		faults = append(faults, faultAt(field, "value_error", "Value should have no control character and be valid Unicode"))
-	}
-	return faults
-}
-
-// parseLogin returns the credentials of a token request's body, or all its faults and OAuth's name for them. What is in
-// the query string never gets here: URLs end up in logs and histories.
-func parseLogin(body []byte) (username, password string, faults []fault, oauthError string) {
+// parseLogin returns the credentials in a form, or all faults and OAuth 2's name for them. The query string is not
+// read: URLs end up in logs.
+func parseLogin(body []byte) (username, password string, found faults, oauthError string) {
 	form, err := url.ParseQuery(string(body))
-	if err != nil { // bad %-encoding, or more parameters than the standard library takes
-		return "", "", []fault{{"value_error", []any{"body"}, "Value is not a valid form"}}, "invalid_request"
+	if err != nil { // wrong %-encoding, or too many parameters
+		return "", "", faults{{"value_error", []any{"body"}, "Value is not a valid form"}}, "invalid_request"
 	}
-	const repeated = "A parameter should not be repeated" // RFC 6749 §3.2
-	parameters := []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"}
-	for _, name := range parameters {
-		if len(form[name]) > 1 {
-			faults = append(faults, faultAt(name, "value_error", repeated))
-		}
-	}
-	for name, values := range form {
-		if len(values) > 1 && !slices.Contains(parameters, name) { // such a name is the client's own text
-			faults = append(faults, fault{"value_error", []any{"body"}, repeated})
-			break
-		}
+	for _, name := range []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"} {
+		// RFC 6749 §3.2, which ignores unknown parameters
+		found.check(len(form[name]) <= 1, name, "value_error", "A parameter should not be repeated")
 	}
 	username, password = form.Get("username"), form.Get("password")
-	if username == "" {
-		faults = append(faults, missing("username"))
-	}
-	if password == "" {
-		faults = append(faults, missing("password"))
-	}
+	found.check(username != "", "username", "missing", "Field required")
+	found.check(password != "", "password", "missing", "Field required")
 	if grant := form.Get("grant_type"); grant != "" && grant != "password" {
-		faults = append(faults, faultAt("grant_type", "string_pattern_mismatch", "String should match pattern '^password$'"))
-		return "", "", faults, "unsupported_grant_type"
+		found.check(false, "grant_type", "string_pattern_mismatch", "String should match pattern '^password$'")
+		return "", "", found, "unsupported_grant_type"
 	}
-	return username, password, faults, "invalid_request"
+	return username, password, found, "invalid_request"
 }
 
-// inSlot runs work, which hashes, in one of as many slots as there are processors.
+// readBody returns a body of that media type. Otherwise it answers 415, 413 or 422 itself and returns false.
+func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, bool) {
+	if sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || sent != mediaType {
+		writeError(w, r, http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
+		return nil, false
+	}
+	var body []byte
+	err := error(&http.MaxBytesError{})
+	if r.ContentLength <= maxBody {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if errors.As(err, new(*http.MaxBytesError)) {
+		w.Header().Set("Connection", "close") // rather than read the rest
+		writeError(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("Body must be at most %d bytes", maxBody))
+		return nil, false
+	}
+	if err != nil { // broken off, or too slow
+		writeError(w, r, http.StatusUnprocessableEntity, faults{{"value_error", []any{"body"}, "Body could not be read to its end"}})
+		return nil, false
+	}
+	return body, true
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	text, _ := json.Marshal(v) // can't fail: strings, numbers and booleans
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(text)
+}
+
+// An errorBody is the body of every error.
+type errorBody struct {
+	Detail any    `json:"detail"`          // a sentence, or faults
+	Error  string `json:"error,omitempty"` // at the token endpoint: OAuth 2's name for it (RFC 6749 §5.2)
+}
+
+// refuse answers with an error. Every error goes through it.
+func refuse(w http.ResponseWriter, r *http.Request, status int, body errorBody) {
+	logger(r).Debug("refused the request", "status", status, "detail", body.Detail)
+	writeJSON(w, status, body)
+}
+
+// writeError answers with an error. At the token endpoint it adds OAuth 2's name for it.
+func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) {
+	body := errorBody{Detail: detail}
+	if r.Method == http.MethodPost && r.URL.Path == loginPath {
+		switch status {
+		case http.StatusUnauthorized:
+			body.Error = "invalid_grant"
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			body.Error = "temporarily_unavailable" // from §4.1.2.1: §5.2 has no word for it
+		case http.StatusInternalServerError:
+			body.Error = "server_error" // likewise
+		default:
+			body.Error = "invalid_request"
+		}
+	}
+	refuse(w, r, status, body)
+}
+
+// writeRetry answers with an error, and with when to try again.
+func writeRetry(w http.ResponseWriter, r *http.Request, status int, detail string, after time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+	writeError(w, r, status, detail)
+}
+
+// writeFailure answers 503 if the server is busy. It logs any other error and answers 500.
+func writeFailure(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errBusy) {
+		writeRetry(w, r, http.StatusServiceUnavailable, "Too busy just now", busyPause)
+		return
+	}
+	logger(r).Error("the request failed", "err", err)
+	writeError(w, r, http.StatusInternalServerError, "Internal Server Error")
+}
+
+type loggerKey struct{}
+
+// withLogger returns r with its own logger.
+func withLogger(r *http.Request, log *slog.Logger) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), loggerKey{}, log))
+}
+
+func logger(r *http.Request) *slog.Logger { return r.Context().Value(loggerKey{}).(*slog.Logger) }
+
+var errBusy = errors.New("too many requests wait for bcrypt")
+
+// withBcryptSlot calls work, which hashes, in one of as many slots as there are processors. It returns the error of
+// work, or errBusy.
 //
-// bcrypt is slow on purpose: a fifth of a second of pure computing at cost 12. Were each request to hash as it comes, 32
-// of them would share two processors with everything else, and nobody would get an answer for seconds. So they stand in
-// line. More hashes at a time would finish no sooner; and since serve gives the Go scheduler one place (a "P") more than
-// there are slots, a request that doesn't hash always finds one free.
+// bcrypt is slow on purpose: at cost 12 it computes for a fifth of a second. If each request hashed at once, 32 of them
+// would share two processors with all others, and everybody would wait for seconds. More hashes at a time don't finish
+// sooner. So requests wait for a slot. A channel with room for n values is a semaphore: a send takes a place, and waits
+// if there is none; a receive gives it back. serve gives Go's scheduler one P (a place to run a goroutine) more than
+// there are slots, so requests that don't hash always find one.
 //
-// The line is bounded: past maxWaiting requests or maxWait, an error says so at once, since an answer that comes after
-// its client has given up costs as much as one in time. A client that hangs up leaves the line.
-func (s *server) inSlot(ctx context.Context, work func()) error {
+// The wait is limited, because a late answer is wasted work. A client that disconnects stops waiting.
+func (s *server) withBcryptSlot(ctx context.Context, work func() error) error {
 	select {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
-		return errors.New("too many requests wait for bcrypt")
+		return errBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
@@ -401,81 +443,86 @@ func (s *server) inSlot(ctx context.Context, work func()) error {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return errBusy
 	}
-	work()
-	return nil
+	return work()
 }
 
-// hash returns the bcrypt hash of a password that passwordFaults found good. Its only error is that it can't be had now.
-func (s *server) hash(ctx context.Context, password string) (string, error) {
-	var hash []byte
-	var err error
-	busy := s.inSlot(ctx, func() {
+// hash hashes a password with bcrypt.
+func (s *server) hash(r *http.Request, password string) (hash []byte, err error) {
+	err = s.withBcryptSlot(r.Context(), func() (err error) {
 		start := time.Now()
-		hash, err = bcrypt.GenerateFromPassword([]byte(password), s.cost)
-		s.log.Debug("hashed with bcrypt", "cost", s.cost, "took", time.Since(start))
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), s.users.cost)
+		logger(r).Debug("hashed with bcrypt", "cost", s.users.cost, "took", time.Since(start))
+		return err
 	})
-	return string(hash), cmp.Or(busy, err)
+	return hash, err
 }
 
-// checkPassword reports whether password is that of u, and u may log in. Its only error is that it can't tell now.
+// checkPassword returns what is wrong with a password, or "" if u may log in.
 //
-// Every "no" takes 2^cost rounds of bcrypt, whatever the reason: an unknown user (the zero User) has a decoy for a hash,
-// and where the stored hash is of a lower cost c, decoys of the costs c, c+1, … cost-1 make up for it:
-// 2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost. A hash of a higher cost than today's still shows, by its longer time.
-func (s *server) checkPassword(ctx context.Context, u User, password string) (ok bool, err error) {
+// Each attempt takes 2^cost rounds of bcrypt, so its time tells nothing about the account. An unknown user has a dummy
+// hash. A hash of a lower cost c is followed by dummy hashes: 2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost.
+func (s *server) checkPassword(r *http.Request, u user, password string, cost int) (wrong string, err error) {
 	hash := []byte(u.HashedPassword)
-	if len(hash) == 0 {
-		hash = decoy(s.cost)
+	if u.ID == 0 {
+		hash = dummyHash(cost)
 	}
-	cost, err := bcrypt.Cost(hash)
+	hashCost, err := bcrypt.Cost(hash)
 	if err != nil {
-		return false, err // not to be had: the store takes in no such hash
+		return "", err
 	}
-	err = s.inSlot(ctx, func() {
-		start, rounds := time.Now(), 0
-		same := func(hash []byte, cost int) bool {
-			rounds += 1 << cost
-			return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+	err = s.withBcryptSlot(r.Context(), func() error {
+		start, rounds := time.Now(), 1<<hashCost
+		err := bcrypt.CompareHashAndPassword(hash, []byte(password))
+		for c := hashCost; c < cost; c++ {
+			bcrypt.CompareHashAndPassword(dummyHash(c), []byte(password))
+			rounds += 1 << c
 		}
-		// bcrypt compares the first 72 bytes, and repeats a short key with a NUL between: "abc" and "abc\x00abc" hash alike.
-		// No sign-up admits such passwords, so whoever sends one is not the user.
-		whole := len(password) <= maxPassword && !strings.Contains(password, "\x00") && utf8.ValidString(password)
-		ok = same(hash, cost) && whole && u.IsActive
-		for c := cost; !ok && c < s.cost; c++ {
-			same(decoy(c), c)
-		}
-		s.log.Debug("compared with bcrypt", "cost", cost, "rounds", rounds, "took", time.Since(start))
+		logger(r).Debug("compared with bcrypt", "user_id", u.ID, "rounds", rounds, "took", time.Since(start))
+		return err
 	})
-	return ok, err
+	mismatch := errors.Is(err, bcrypt.ErrMismatchedHashAndPassword)
+	switch {
+	case err != nil && !mismatch:
+		return "", err
+	case u.ID == 0:
+		return "unknown user", nil
+	case mismatch:
+		return "wrong password", nil
+	case !u.IsActive:
+		return "disabled user", nil
+	case len(password) > maxPassword || strings.Contains(password, "\x00") || !utf8.ValidString(password):
+		// bcrypt compares 72 bytes, and repeats short keys after a NUL: "abc" and "abc\x00abc" have the same hash.
+		return "wrong password, which bcrypt takes for the right one", nil
+	}
+	return "", nil
 }
 
-// decoy returns a bcrypt hash that costs as much to compare with as any other of its cost, and is the hash of no password
-// that anybody knows.
-func decoy(cost int) []byte {
+// dummyHash returns a bcrypt hash of that cost, of no known password.
+func dummyHash(cost int) []byte {
 	return fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
 
-// A throttle slows down the guessing of passwords: after freeTries failures in a row, an account gets one try a
-// triesPause from that address. Unknown accounts count like others, so it tells nobody who exists. It counts by account
-// and address, not by account alone, so that nobody can lock out a user from elsewhere.
+// A throttle slows down the guessing of passwords: after freeTries failures in a row, an account gets one try in each
+// triesPause. Unknown accounts count alike. It counts by account and address, so nobody can lock out a user from
+// elsewhere.
 type throttle struct {
-	mu     sync.Mutex // guards failed
-	failed map[pair]failures
+	mu       sync.Mutex // guards accounts
+	accounts map[throttleKey]failures
 }
 
-// A pair is a digest of account and address: of one size, however long the name that a stranger sends.
-type pair [sha256.Size]byte
+// A throttleKey is a digest of account and address: names can be long.
+type throttleKey [sha256.Size]byte
 
 type failures struct {
 	inARow int
 	last   time.Time
 }
 
-// pairOf takes an address as in http.Request.RemoteAddr. An IPv6 customer has at least a /64 to send from, so that is
-// what counts as one address. X-Forwarded-For isn't asked: anybody can send it.
-func pairOf(username, remoteAddr string) pair {
+// newThrottleKey takes http.Request.RemoteAddr. An IPv6 customer has a whole /64, which counts as one address.
+// X-Forwarded-For is not read: anybody can send it.
+func newThrottleKey(username, remoteAddr string) throttleKey {
 	addrPort, _ := netip.ParseAddrPort(remoteAddr)
 	addr := addrPort.Addr().Unmap().WithZone("")
 	if addr.Is6() {
@@ -484,11 +531,11 @@ func pairOf(username, remoteAddr string) pair {
 	return sha256.Sum256([]byte(addr.String() + " " + fold(username)))
 }
 
-// wait returns how long p must wait for its next try.
-func (t *throttle) wait(p pair, now time.Time) time.Duration {
+// wait returns how long an account must wait for its next try.
+func (t *throttle) wait(account throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.failed[p].wait(now)
+	return t.accounts[account].wait(now)
 }
 
 func (f failures) wait(now time.Time) time.Duration {
@@ -498,109 +545,87 @@ func (f failures) wait(now time.Time) time.Duration {
 	return max(0, f.last.Add(triesPause).Sub(now))
 }
 
-// settle takes note of how a try of p went, unless other tries that ran beside it have used up what p may: then it
-// returns how long p must wait, and neither yes nor no may be answered.
-func (t *throttle) settle(p pair, ok bool, now time.Time) time.Duration {
+// record stores the result of a try. If parallel tries have reached the limit, it returns the wait instead, and the
+// result must not be revealed.
+func (t *throttle) record(account throttleKey, ok bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if wait := t.failed[p].wait(now); wait > 0 {
+	before := t.accounts[account]
+	if wait := before.wait(now); wait > 0 {
 		return wait
 	}
 	if ok {
-		delete(t.failed, p)
+		delete(t.accounts, account)
 		return 0
 	}
-	if _, there := t.failed[p]; !there && len(t.failed) >= maxThrottle {
-		t.forgetOldest()
+	if before.inARow == 0 && len(t.accounts) >= maxThrottle {
+		clear(t.accounts) // to get here costs an attacker 10,000 hashes
 	}
-	t.failed[p] = failures{t.failed[p].inARow + 1, now}
+	t.accounts[account] = failures{before.inARow + 1, now}
 	return 0
 }
 
-// forgetOldest makes room. Looking through all takes less than a thousandth of the hash that came before.
-func (t *throttle) forgetOldest() {
-	var oldest pair
-	var last time.Time
-	for p, f := range t.failed {
-		if last.IsZero() || f.last.Before(last) {
-			oldest, last = p, f.last
-		}
-	}
-	delete(t.failed, oldest)
-}
-
-// A token is a JSON Web Token (RFC 7519) signed with HMAC-SHA256: three parts in base64url, with dots between.
+// A token is a JSON Web Token (RFC 7519): three parts in base64url, with dots between.
 //
-//	eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9        {"alg":"HS256","typ":"JWT"}
-//	.eyJzdWIiOiIxIiwiaWF0IjoxN…                  {"sub":"1","iat":1767225600,"exp":1767229200,"pwd":"K5hZ…"}
-//	.dBjftJeZ4CVP…                               HMAC-SHA256 of all that stands before this dot
+//	eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9   {"alg":"HS256","typ":"JWT"}
+//	.eyJzdWIiOiIxIiwiaWF0IjoxN…             {"sub":"1","iat":1767225600,"exp":1767229200,"pwd":"K5hZ…"}
+//	.dBjftJeZ4CVP…                          HMAC-SHA256 of all before this dot
 //
-// Anybody can read the first two; only who has the key can make the third.
+// Anybody can read the first two. Only the owner of the key can make the third.
 
-// claims is the payload of a token. Times are in seconds since 1970.
+// claims are the payload of a token. Times are in seconds since 1970.
 type claims struct {
 	Subject     string `json:"sub"` // the user's id
 	IssuedAt    int64  `json:"iat"`
-	Expires     int64  `json:"exp"` // from this second on the token is void
-	Fingerprint string `json:"pwd"` // of the account, as it was
+	Expires     int64  `json:"exp"`
+	Fingerprint string `json:"pwd"`
 }
 
-// fingerprint tells one state of an account from another: a new password, or another user under the same id, has another
-// one. It tells nothing about the hash, of which it shows 64 bits of a digest.
-func fingerprint(u User) string {
+// fingerprint differs after a change of password, and for another user with the same id. Its 64 bits don't reveal the
+// hash.
+func fingerprint(u user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8])
 }
 
-// errToken says that a token is not one of ours, or no longer good. Which, is nobody's business.
-var errToken = errors.New("invalid token")
-
-// signToken makes a token of c.
 func signToken(key []byte, c claims) string {
-	payload, _ := json.Marshal(c) // strings and numbers: can't fail
+	payload, _ := json.Marshal(c) // can't fail
 	unsigned := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) +
 		"." + base64.RawURLEncoding.EncodeToString(payload)
 	return unsigned + "." + signature(key, unsigned)
 }
 
-// signature is the third part of a token.
 func signature(key []byte, unsigned string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(unsigned))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// verifyToken returns the claims of a token that was signed with key and is still good at that time, or errToken.
+// verifyToken returns the claims of a token that was signed with key and has not expired.
 //
-// The signature comes first: nothing of a forgery is ever decoded. It is compared as text, since the last of its 43
-// characters has two idle bits, so that four spellings decode to the same bytes; and in a time that doesn't tell how
-// much of it is right. The algorithm is ours, not the token's to choose: "alg":"none" has opened many a door (RFC 8725
-// §3.1).
+// The signature comes first: nothing of a forged token is decoded. It is compared as text, because four spellings of
+// its last character decode alike, and in constant time. The verifier chooses the algorithm, not the token:
+// "alg":"none" has opened many doors (RFC 8725 §3.1).
 func verifyToken(key []byte, token string, now time.Time) (claims, error) {
-	lastDot := strings.LastIndexByte(token, '.')
-	if lastDot < 0 {
-		return claims{}, errToken
+	dot := strings.LastIndexByte(token, '.')
+	if dot < 0 || !hmac.Equal([]byte(token[dot+1:]), []byte(signature(key, token[:dot]))) {
+		return claims{}, errors.New("the signature doesn't fit")
 	}
-	unsigned := token[:lastDot]
-	if !hmac.Equal([]byte(token[lastDot+1:]), []byte(signature(key, unsigned))) {
-		return claims{}, errToken
-	}
+	first, second, _ := strings.Cut(token[:dot], ".")
 	var header struct {
 		Algorithm string          `json:"alg"`
-		Critical  json.RawMessage `json:"crit"` // extensions that must be understood, and we know none (RFC 7515 §4.1.11)
+		Critical  json.RawMessage `json:"crit"` // extensions that must be understood (RFC 7515 §4.1.11)
 	}
 	var c claims
-	first, second, _ := strings.Cut(unsigned, ".")
 	if !decodePart(first, &header) || header.Algorithm != "HS256" || header.Critical != nil || !decodePart(second, &c) {
-		return claims{}, errToken
+		return claims{}, errors.New("not a JWT with HS256")
 	}
-	if now.Unix() >= c.Expires { // a token without exp ended in 1970
-		return claims{}, errToken
+	if now.Unix() >= c.Expires { // without exp, it is 0
+		return claims{}, errors.New("the token has expired")
 	}
 	return c, nil
 }
 
-// decodePart decodes one part of a token, of the one spelling that base64url without padding has.
 func decodePart(part string, into any) bool {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
 	return err == nil && json.Unmarshal(text, into) == nil

@@ -1,36 +1,8 @@
 // Authflow is a sign-up and log-in service to learn from: a user model, bcrypt, OAuth 2's password form and a signed
 // token, in one small program on the standard library.
 //
-//	POST /auth/signup    JSON: username, email, password    201, or what is wrong with them
-//	POST /auth/login     form: username, password           200 and a token, or 401
-//	GET  /auth/me        Authorization: Bearer <token>      200 and who that is, or 401
-//	GET  /docs           a page to try it; /openapi.json describes it; /healthz says that it runs
-//
-// The users lie in one JSON file, readable by its owner alone, where passwords are bcrypt hashes and all else is plain
-// text. An edit of it counts from the next request on.
-//
-//	Usage: authflow [flags]
-//
-//	  -addr host:port
-//	    	listen on this host:port (default "127.0.0.1:8000")
-//	  -cost int
-//	    	bcrypt's cost for new passwords, 4 to 16: each step doubles the work (default 12)
-//	  -tls-cert file
-//	    	serve HTTPS with the certificate (chain) in this PEM file
-//	  -tls-key file
-//	    	and with the private key in this PEM file
-//	  -token-ttl duration
-//	    	how long a token is good for, such as 15m or 1h (default 1h0m0s)
-//	  -users file
-//	    	keep the users in this file (default "users.json")
-//	  -v	also log each step of a request, for a class to watch
-//
-//	Environment:
-//	  AUTH_SECRET
-//	    	signs the tokens: at least 32 bytes, kept secret; without it, tokens end with the process
-//
-// SIGINT and SIGTERM let what is in flight finish. The exit status is 0 after that, 1 if the service can't run, and 2 if
-// the flags are wrong.
+// The users are stored in one JSON file: passwords as bcrypt hashes, all else in plain text. authflow -h explains the
+// flags.
 package main
 
 import (
@@ -39,47 +11,170 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
-	"mime"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 const (
-	maxBody   = 64 << 10 // bytes: no sign-up or log-in comes near it
 	maxHeader = 16 << 10 // bytes: a token has about 200
+	maxLogged = 200      // characters of a method or path in a log line
+	minSecret = 32       // bytes: as long as the digest (RFC 7518 §3.2)
 	safeCost  = 10       // below it bcrypt is too fast (OWASP Password Storage Cheat Sheet)
-	minSecret = 32       // bytes: as long as the digest it keys (RFC 7518 §3.2)
-	maxLogged = 200      // characters of a method or path that go into a log line
+	minCost   = 4        // bcrypt's lowest
+	maxCost   = 16       // a log-in takes seconds
 
-	readHeaderTimeout = 5 * time.Second  // for a client that drips its headers
-	readTimeout       = 10 * time.Second // and its body: 64 KiB at the speed of a modem
-	writeTimeout      = 60 * time.Second // waiting in line, a hash on a small machine, and the answer
-	idleTimeout       = 60 * time.Second // between two requests of a connection
-	grace             = 10 * time.Second // for what is in flight when told to stop
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second // 64 KiB at the speed of a modem
+	writeTimeout      = 60 * time.Second // to wait for bcrypt, to hash on a small machine, to answer
+	idleTimeout       = 60 * time.Second // between two requests
+	shutdownTimeout   = 10 * time.Second // for requests that have begun
 )
+
+// routes says which request is answered by what.
+func routes(s *server) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /auth/signup", s.signup)
+	mux.HandleFunc("POST "+loginPath, s.login)
+	mux.HandleFunc("GET /auth/me", s.requireUser(s.me))
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /openapi.json", openapi)
+	mux.HandleFunc("GET /docs", docs)
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
+	return mux
+}
+
+// newHandler returns the whole service: the routes, and what holds for every request. Pages of the origins may call it.
+func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
+	mux := routes(s)
+	var crossOrigin http.CrossOriginProtection
+	var requests atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		log := log.With("req", requests.Add(1))
+		r = withLogger(r, log)
+		answer := &recorder{ResponseWriter: w}
+		defer func() { // without query, headers and body: they have secrets
+			log.Info("request", "method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()), "status", answer.status,
+				"took", time.Since(start), "addr", r.RemoteAddr)
+		}()
+		header := answer.Header()
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if strings.HasPrefix(r.URL.Path, "/auth/") {
+			header.Set("Cache-Control", "no-store") // neither tokens nor users (RFC 6749 §5.1)
+		}
+		if len(origins) > 0 {
+			header.Set("Vary", "Origin")
+		}
+		origin := r.Header.Get("Origin")
+		allowed := slices.Contains(origins, origin)
+		if allowed { // the page may read the answer, and these headers
+			header.Set("Access-Control-Allow-Origin", origin)
+			header.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+		} else if crossOrigin.Check(r) != nil { // another site must not log its visitors in
+			writeError(answer, r, http.StatusForbidden, "Cross-origin request refused")
+			return
+		}
+		handler, pattern := mux.Handler(r)
+		if pattern == "" { // no route: the mux redirects, or says 404 or 405 in plain text
+			plain := &headerWriter{header: make(http.Header)}
+			handler.ServeHTTP(plain, r)
+			if allowed && r.Method == http.MethodOptions && plain.status == http.StatusMethodNotAllowed { // preflight
+				header.Set("Access-Control-Allow-Methods", plain.header.Get("Allow"))
+				header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+				answer.WriteHeader(http.StatusNoContent)
+				return
+			}
+			if plain.status >= 400 {
+				maps.Copy(header, plain.header) // Allow
+				writeError(answer, r, plain.status, http.StatusText(plain.status))
+				return
+			}
+		}
+		handler.ServeHTTP(answer, r)
+	})
+}
+
+// truncate shortens what a client sent, for the log. slog quotes what isn't printable.
+func truncate(s string) string { return s[:min(len(s), maxLogged)] }
+
+// A recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *recorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// A headerWriter takes the status and the headers of an answer, and drops the body.
+type headerWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *headerWriter) Header() http.Header         { return w.header }
+func (w *headerWriter) WriteHeader(status int)      { w.status = status }
+func (w *headerWriter) Write(p []byte) (int, error) { return len(p), nil }
+
+// healthz says that the process serves, whatever the state of the users file.
+func healthz(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, struct {
+		Status string `json:"status"`
+	}{"ok"})
+}
+
+func openapi(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	io.WriteString(w, openapiDocument)
+}
+
+// docs answers with the try-it page. Its policy allows this one script and style, known by their digests, and requests
+// to this server, so that no injected code can run.
+func docs(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", docsPolicy)
+	w.WriteHeader(http.StatusOK)
+	io.WriteString(w, docsPage)
+}
+
+var docsPolicy = "default-src 'none'; script-src " + digestOf("script") + "; style-src " + digestOf("style") +
+	"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// digestOf returns the digest of an element of the page, as a content security policy has it.
+func digestOf(element string) string {
+	_, text, _ := strings.Cut(docsPage, "<"+element+">")
+	text, _, _ = strings.Cut(text, "</"+element+">")
+	digest := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-// run is the whole program, from its arguments to its exit status: 0 stopped as told, 1 couldn't serve, 2 wrong usage.
-// It serves until ctx is done. All that it has of the world is passed in, so that a test can run it whole.
+// run is the whole program. It returns the exit status: 0 after a signal, 1 if it can't serve, 2 for wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	c, err := configure(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -96,128 +191,127 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
-// config is what flags and environment say.
+// A config is what flags and environment say.
 type config struct {
 	addr, users     string
 	cost            int
 	tokenTTL        time.Duration
+	origins         []string
 	tlsCert, tlsKey string
 	verbose         bool
-	secret          []byte // signs the tokens; empty: not set
+	secret          string
 }
 
-// configure reads flags and environment. An error says what is wrong with them; flag.ErrHelp that -h has been answered.
+// originPattern matches an origin as browsers send it.
+var originPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?$`)
+
+// configure reads flags and environment. An error says what would be right; flag.ErrHelp: -h was answered.
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
-	var c config
+	c := config{cost: 12, tokenTTL: time.Hour, secret: getenv("AUTH_SECRET")}
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // its errors are returned
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
-	flags.StringVar(&c.users, "users", "users.json", "keep the users in this `file`")
-	flags.IntVar(&c.cost, "cost", 12, "bcrypt's cost for new passwords, 4 to 16: each step doubles the work")
-	flags.DurationVar(&c.tokenTTL, "token-ttl", time.Hour, "how long a token is good for, such as 15m or 1h")
+	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
+	flags.Func("cost", "bcrypt's cost for new passwords, 4 to 16: one more doubles the work (default 12)",
+		func(text string) (err error) {
+			if c.cost, err = strconv.Atoi(text); err != nil || c.cost < minCost || c.cost > maxCost {
+				return fmt.Errorf("it must be %d to %d", minCost, maxCost)
+			}
+			return nil
+		})
+	flags.Func("token-ttl", "how long a token is good for, in h, m and s (default 1h)",
+		func(text string) (err error) {
+			if c.tokenTTL, err = time.ParseDuration(text); err != nil || c.tokenTTL < time.Second {
+				return errors.New("it must be at least 1s, in h, m and s, such as 24h or 1h30m")
+			}
+			return nil
+		})
+	flags.Func("allow-origin", "pages of this `origin`, such as http://localhost:5173, may call the API; may be repeated",
+		func(text string) error {
+			c.origins = append(c.origins, text)
+			if !originPattern.MatchString(text) {
+				return errors.New("it must be an origin in lower case, such as http://localhost:5173")
+			}
+			return nil
+		})
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate (chain) in this PEM `file`")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "and with the private key in this PEM `file`")
-	flags.BoolVar(&c.verbose, "v", false, "also log each step of a request, for a class to watch")
+	flags.BoolVar(&c.verbose, "v", false, "also log each step of a request, and the reason of each refusal")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			flags.SetOutput(stderr)
 			fmt.Fprint(stderr, "Usage: authflow [flags]\n\n")
 			flags.PrintDefaults()
-			fmt.Fprint(stderr, "\n"+environment)
+			fmt.Fprint(stderr, "\nEnvironment:\n  AUTH_SECRET\n    \tsigns the tokens: at least 32 bytes; without it, tokens end with the process\n")
 		}
 		return c, err
 	}
 	_, _, addrErr := net.SplitHostPort(c.addr)
-	c.secret = []byte(getenv("AUTH_SECRET"))
 	switch {
 	case flags.NArg() > 0:
-		return c, fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))
+		return c, fmt.Errorf("unexpected argument %q: there are only flags", flags.Arg(0))
 	case addrErr != nil:
 		return c, fmt.Errorf("-addr must be host:port, such as 127.0.0.1:8000: %v", addrErr)
 	case c.users == "":
 		return c, errors.New("-users must name a file")
-	case c.cost < minCost || c.cost > maxCost:
-		return c, fmt.Errorf("-cost must be %d to %d", minCost, maxCost)
-	case c.tokenTTL < time.Second:
-		return c, errors.New("-token-ttl must be 1s or more")
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return c, errors.New("-tls-cert and -tls-key go together")
-	case len(c.secret) > 0 && len(c.secret) < minSecret:
-		return c, fmt.Errorf("AUTH_SECRET must have at least %d bytes; openssl rand -base64 32 makes a good one", minSecret)
+	case c.secret != "" && len(c.secret) < minSecret:
+		return c, fmt.Errorf("AUTH_SECRET must have at least %d bytes: try openssl rand -base64 32", minSecret)
 	}
 	return c, nil
 }
 
-const environment = `Environment:
-  AUTH_SECRET
-    	signs the tokens: at least 32 bytes, kept secret; without it, tokens end with the process
-`
-
-// serve runs the service until ctx is done, then lets what is in flight finish.
+// serve runs the service until ctx is done, and lets requests finish that have begun.
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	level := slog.LevelInfo
 	if c.verbose {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	runtime.GOMAXPROCS(processors + 1) // one more than hash at a time: inSlot in auth.go says why
+	runtime.GOMAXPROCS(processors + 1) // withBcryptSlot says why
 
-	// Listening comes first: if another authflow serves this address, this one ends before it touches the users file.
+	// Listen first: where another authflow runs, this one ends before it touches the users file.
 	ln, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with -addr", err)
 	}
 	defer ln.Close()
-	store, err := OpenStore(c.users, log)
+	users, err := openStore(c.users, c.cost, log)
 	if err != nil {
 		return err
 	}
-	scheme, tlsConfig := "http", (*tls.Config)(nil)
+	scheme, addr := "http", ln.Addr().(*net.TCPAddr)
 	if c.tlsCert != "" {
 		cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
 		if err != nil {
 			return fmt.Errorf("-tls-cert or -tls-key: %w", err)
 		}
-		scheme, tlsConfig = "https", &tls.Config{Certificates: []tls.Certificate{cert}}
+		scheme, ln = "https", tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}})
+	} else if !addr.IP.IsLoopback() {
+		log.Warn("passwords cross the network unencrypted: use -tls-cert and -tls-key, or a TLS proxy")
 	}
-
-	if len(c.secret) == 0 {
-		c.secret = []byte(rand.Text() + rand.Text()) // 256 bits
-		log.Warn("AUTH_SECRET is not set: tokens are signed with a random key and end with this process")
+	if c.secret == "" {
+		c.secret = rand.Text() + rand.Text() // 256 bits
+		log.Warn("AUTH_SECRET is not set: tokens end with this process")
 	}
 	if c.cost < safeCost {
-		log.Warn("passwords are hashed too fast to be safe: -cost 12 is for real ones", "cost", c.cost)
+		log.Warn("passwords are hashed too fast to be safe: use -cost 12", "cost", c.cost)
 	}
-	if tlsConfig == nil && !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		log.Warn("passwords and tokens cross the network in the clear: use -tls-cert and -tls-key, or a TLS proxy and a loopback -addr")
+	srv := newHTTPServer(newHandler(newServer(users, []byte(c.secret), c.tokenTTL), c.origins, log), log)
+	for _, host := range hosts(addr.IP) {
+		log.Info("listening", "url", scheme+"://"+net.JoinHostPort(host, strconv.Itoa(addr.Port)), "users", c.users)
 	}
-	srv := &http.Server{
-		Handler:           newServer(store, log, c.cost, c.tokenTTL, c.secret),
-		TLSConfig:         tlsConfig,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed handshakes, and panics if there are any
-	}
-	log.Info("listening", "url", scheme+"://"+ln.Addr().String(), "users", c.users)
 
 	done := make(chan error, 1)
-	go func() {
-		if tlsConfig != nil {
-			done <- srv.ServeTLS(ln, "", "") // the certificate is in TLSConfig
-		} else {
-			done <- srv.Serve(ln)
-		}
-	}()
+	go func() { done <- srv.Serve(ln) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		log.Warn("stopped before all requests were answered", "err", err)
@@ -225,165 +319,31 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	return nil
 }
 
-// routes says which request is answered by what.
-func (s *server) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /auth/signup", s.signup)
-	mux.HandleFunc("POST "+loginPath, s.login)
-	mux.HandleFunc("GET /auth/me", s.requireUser(s.me))
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /openapi.json", openapi)
-	mux.HandleFunc("GET /docs", docs)
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
-	return mux
-}
-
-// loginPath is OAuth 2's token endpoint, whose errors have a member more.
-const loginPath = "/auth/login"
-
-// ServeHTTP is the door: what holds for every request, whatever its path.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	answer := &recorder{ResponseWriter: w}
-	defer func() {
-		s.log.Info("request", "method", clip(r.Method), "path", clip(r.URL.EscapedPath()), "status", answer.status,
-			"took", time.Since(start), "addr", r.RemoteAddr) // no query and no body: there may be passwords in them
-	}()
-	answer.Header().Set("X-Content-Type-Options", "nosniff")
-	answer.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if strings.HasPrefix(r.URL.Path, "/auth/") {
-		answer.Header().Set("Cache-Control", "no-store") // neither tokens nor users (RFC 6749 §5.1)
+// newHTTPServer limits the time and the headers of each request.
+func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed TLS handshakes
 	}
-	if s.crossOrigin.Check(r) != nil { // a page on another site must not log a visitor in or sign them up
-		writeError(answer, r, http.StatusForbidden, "Cross-origin request refused")
-		return
+}
+
+// hosts returns where a listener on ip can be reached: for 0.0.0.0 and ::, at all addresses of this machine.
+func hosts(ip net.IP) (hosts []string) {
+	if !ip.IsUnspecified() {
+		return []string{ip.String()}
 	}
-	if r.ContentLength > maxBody {
-		answer.Header().Set("Connection", "close") // rather than read it to the end
-		writeError(answer, r, http.StatusRequestEntityTooLarge, tooLarge)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody) // w itself, which it tells to close the connection
-	handler, pattern := s.mux.Handler(r)
-	if pattern == "" { // the mux has no route, and would say so in plain text
-		refusal := &headerOnly{ResponseWriter: answer}
-		handler.ServeHTTP(refusal, r)
-		writeError(answer, r, refusal.status, http.StatusText(refusal.status))
-		return
-	}
-	handler.ServeHTTP(answer, r)
-}
-
-// clip shortens what a client sent, for a log line. slog quotes what isn't printable.
-func clip(s string) string { return s[:min(len(s), maxLogged)] }
-
-// A recorder remembers the status of an answer for the log.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *recorder) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// A headerOnly lets the headers of an answer through, such as Allow, and keeps back its status and body.
-type headerOnly struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *headerOnly) WriteHeader(status int)      { w.status = status }
-func (w *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-
-// readBody returns the body of a request that has that media type, or answers 415, 413 or 422 itself and returns false.
-func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, bool) {
-	if sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || sent != mediaType {
-		writeError(w, r, http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
-		return nil, false
-	}
-	body, err := io.ReadAll(r.Body)
-	if errors.As(err, new(*http.MaxBytesError)) {
-		writeError(w, r, http.StatusRequestEntityTooLarge, tooLarge)
-		return nil, false
-	}
-	if err != nil { // it broke off, or took too long
-		writeError(w, r, http.StatusUnprocessableEntity, []fault{{"value_error", []any{"body"}, "Body could not be read to its end"}})
-		return nil, false
-	}
-	return body, true
-}
-
-var tooLarge = fmt.Sprintf("Body must be at most %d bytes", maxBody)
-
-// writeJSON answers with v as JSON.
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	text, _ := json.Marshal(v) // strings, numbers and booleans: can't fail
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	w.Write(text)
-}
-
-// An errorBody is the body of every error: detail is a sentence, or the faults of the input.
-type errorBody struct {
-	Detail any    `json:"detail"`
-	Error  string `json:"error,omitempty"` // at the token endpoint: OAuth 2's name for it (RFC 6749 §5.2)
-}
-
-// writeError answers with an error. At the token endpoint it adds OAuth's name for it.
-func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) {
-	body := errorBody{Detail: detail}
-	if r.Method == http.MethodPost && r.URL.Path == loginPath {
-		switch status {
-		case http.StatusUnauthorized:
-			body.Error = "invalid_grant"
-		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-			body.Error = "temporarily_unavailable" // borrowed from §4.1.2.1: §5.2 has no word for it
-		default:
-			body.Error = "invalid_request"
+	addrs, _ := net.InterfaceAddrs()
+	for _, addr := range addrs {
+		if ipNet, ok := addr.(*net.IPNet); ok && !ipNet.IP.IsLinkLocalUnicast() {
+			hosts = append(hosts, ipNet.IP.String())
 		}
 	}
-	writeJSON(w, status, body)
-}
-
-// writeRetry answers with an error that passes by itself, and with when to come back.
-func writeRetry(w http.ResponseWriter, r *http.Request, status int, detail string, after time.Duration) {
-	seconds := int(math.Ceil(after.Seconds()))
-	w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	writeError(w, r, status, detail)
-}
-
-func healthz(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, struct {
-		Status string `json:"status"`
-	}{"ok"})
-}
-
-func openapi(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	io.WriteString(w, openapiDocument)
-}
-
-// docs answers with the try-it page. Its policy lets the browser run this one script and style, known by their digests,
-// and talk to this server; whatever else might get into the page stays dead.
-func docs(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", docsPolicy)
-	w.WriteHeader(http.StatusOK)
-	io.WriteString(w, docsPage)
-}
-
-var docsPolicy = "default-src 'none'; script-src " + digestOf("script") + "; style-src " + digestOf("style") +
-	"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-// digestOf returns the digest of an element of the page, as a content security policy names it.
-func digestOf(element string) string {
-	_, text, _ := strings.Cut(docsPage, "<"+element+">")
-	text, _, _ = strings.Cut(text, "</"+element+">")
-	digest := sha256.Sum256([]byte(text))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
+	return hosts
 }
 
 // docsPage is the try-it page: the flow in three steps, each with what goes over the wire.
@@ -563,223 +523,134 @@ const openapiDocument = `{
   "openapi": "3.1.0",
   "info": {
     "title": "authflow", "version": "1.0.0",
-    "summary": "Sign up, log in, ask who you are: for teaching the flow, first-party demos, loopback.",
-    "description": "Answers are JSON, with X-Content-Type-Options: nosniff. Another method: 405 and Allow; another path: 404."
+    "description": "Sign up, log in, and ask who you are. Every answer is JSON."
   },
   "servers": [{"url": "/"}],
   "security": [],
-  "tags": [
-    {"name": "auth", "description": "No answer may be cached (Cache-Control: no-store). A body is 64 KiB at most."},
-    {"name": "service", "description": "The documents and the health check."}
-  ],
+  "tags": [{"name": "auth", "description": "Password and token"}],
   "paths": {
     "/auth/signup": {"post": {
       "operationId": "signup", "tags": ["auth"], "summary": "Create a user",
-      "description": "At 201 the user is on disk; at any other answer nothing has changed.",
-      "requestBody": {"required": true, "content": {"application/json": {
-        "schema": {"$ref": "#/components/schemas/Signup"},
-        "examples": {
-          "ours": {"value": {"username": "enrico", "email": "enrico@example.com", "password": "plaintextpassword"}},
-          "lesson": {"value": {"username": "enrico", "email": "enrico@example.com", "hashed_password": "plaintextpassword"}}
+      "description": "If the username is taken, the answer is 400. After a 503 the user may exist.",
+      "requestBody": {"required": true, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["username", "email"],
+        "description": "hashed_password is the lesson's name for password. If both are sent, they must be equal.",
+        "anyOf": [{"required": ["password"]}, {"required": ["hashed_password"]}], "properties": {
+          "username": {
+            "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
+            "description": "Enrico and enrico are the same name."
+          },
+          "email": {
+            "type": "string", "maxLength": 254,
+            "description": "One address, no display name, no comment. ünï@example.com is valid."
+          },
+          "password": {"$ref": "#/components/schemas/Password"},
+          "hashed_password": {"$ref": "#/components/schemas/Password"}
         }
-      }}},
+      }, "examples": {
+        "password": {"value": {"username": "enrico", "email": "enrico@example.com", "password": "plaintextpassword"}},
+        "lesson": {"value": {
+          "username": "enrico", "email": "enrico@example.com", "hashed_password": "plaintextpassword"
+        }}
+      }}}},
       "responses": {
-        "201": {
-          "description": "Created", "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
-          "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SignedUp"}}}
-        },
-        "400": {"description": "The username is taken, in whatever letter case", "content": {"application/json": {
-          "schema": {"$ref": "#/components/schemas/Error"}, "example": {"detail": "Username already exists"}
-        }}},
-        "403": {"$ref": "#/components/responses/Error", "description": "Cross-origin request refused (browsers only)"},
-        "413": {"$ref": "#/components/responses/Error", "description": "The body is over 64 KiB"},
-        "415": {"$ref": "#/components/responses/Error", "description": "Not application/json"},
-        "422": {"description": "Invalid input: all faults at once, no echo of what was sent", "content": {"application/json": {
-          "schema": {"$ref": "#/components/schemas/Faults"},
-          "examples": {
-            "fields": {"value": {"detail": [
-              {"type": "missing", "loc": ["body", "email"], "msg": "Field required"},
-              {"type": "string_too_short", "loc": ["body", "password"], "msg": "String should have at least 8 characters"}
-            ]}},
-            "syntax": {"value": {"detail": [{"type": "json_invalid", "loc": ["body", 1], "msg": "JSON decode error"}]}}
+        "201": {"description": "The user is on disk", "content": {"application/json": {"schema": {
+          "type": "object", "required": ["message", "user_id"], "properties": {
+            "message": {"const": "User created"}, "user_id": {"type": "integer"}
           }
-        }}},
-        "503": {
-          "description": "Too busy to hash, or the users file can't be read or written just now",
-          "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
-          "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-        }
+        }}}},
+        "422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
       }
     }},
     "/auth/login": {"post": {
-      "operationId": "login", "tags": ["auth"], "summary": "Get a token for a name and password",
-      "description": "OAuth 2's password grant, which RFC 9700, 2.4 forbids to new systems. Errors have OAuth's error member.",
-      "requestBody": {"required": true, "content": {
-        "application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/Login"}}
-      }},
+      "operationId": "login", "tags": ["auth"], "summary": "Log in and get a token",
+      "description": "OAuth 2's password grant, for teaching and demos. RFC 9700 §2.4 forbids it for new systems.",
+      "requestBody": {"required": true, "content": {"application/x-www-form-urlencoded": {"schema": {
+        "type": "object", "description": "scope, client_id and client_secret are accepted, not used.",
+        "required": ["username", "password"], "properties": {
+          "username": {"type": "string", "minLength": 1},
+          "password": {"type": "string", "minLength": 1, "format": "password"},
+          "grant_type": {"type": "string", "enum": ["password", ""]},
+          "scope": {"type": "string"}, "client_id": {"type": "string"}, "client_secret": {"type": "string"}
+        }
+      }}}},
       "responses": {
-        "200": {
-          "description": "Logged in", "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
-          "content": {"application/json": {"schema": {"$ref": "#/components/schemas/LoggedIn"}}}
-        },
-        "401": {
-          "description": "Wrong password, unknown user or disabled user: one answer, in the same time",
-          "headers": {"WWW-Authenticate": {"$ref": "#/components/headers/Challenge"}},
-          "content": {"application/json": {
-            "schema": {"$ref": "#/components/schemas/OAuthError"},
-            "example": {"detail": "Invalid credentials", "error": "invalid_grant"}
-          }}
-        },
-        "403": {"$ref": "#/components/responses/OAuthError", "description": "Cross-origin request refused (browsers only)"},
-        "413": {"$ref": "#/components/responses/OAuthError", "description": "The body is over 64 KiB"},
-        "415": {"$ref": "#/components/responses/OAuthError", "description": "Not application/x-www-form-urlencoded"},
-        "422": {"description": "A parameter is missing, empty or repeated; another grant_type", "content": {"application/json": {
-          "schema": {"$ref": "#/components/schemas/OAuthFaults"},
-          "example": {
-            "detail": [{"type": "missing", "loc": ["body", "password"], "msg": "Field required"}], "error": "invalid_request"
+        "200": {"description": "Logged in", "content": {"application/json": {"schema": {
+          "type": "object", "required": ["message", "user_id", "access_token", "token_type", "expires_in"],
+          "properties": {
+            "message": {"const": "Login successful"}, "user_id": {"type": "integer"},
+            "access_token": {"type": "string"}, "token_type": {"const": "bearer"},
+            "expires_in": {"type": "integer", "description": "Seconds"}
           }
-        }}},
-        "429": {"$ref": "#/components/responses/OAuthLater", "description": "After 10 failures in a row: one try a minute"},
-        "503": {"$ref": "#/components/responses/OAuthLater", "description": "Too busy to hash"}
+        }}}},
+        "401": {"$ref": "#/components/responses/Unauthorized"},
+        "422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
       }
     }},
     "/auth/me": {"get": {
-      "operationId": "me", "tags": ["auth"], "summary": "Show whose token this is",
-      "description": "A token is void once its user is disabled, removed, renamed or given another password.",
+      "operationId": "me", "tags": ["auth"], "summary": "Show the user of this token",
+      "description": "A token ends early if its user is disabled, removed, renamed or given another password.",
       "security": [{"OAuth2Password": []}],
       "responses": {
-        "200": {
-          "description": "The token's user", "headers": {"Cache-Control": {"$ref": "#/components/headers/NoStore"}},
-          "content": {"application/json": {"schema": {"$ref": "#/components/schemas/User"}}}
-        },
-        "401": {
-          "description": "No token, or one that is malformed, forged, expired or void",
-          "headers": {"WWW-Authenticate": {"$ref": "#/components/headers/Challenge"}},
-          "content": {"application/json": {
-            "schema": {"$ref": "#/components/schemas/Error"},
-            "examples": {
-              "none": {"value": {"detail": "Not authenticated"}}, "bad": {"value": {"detail": "Could not validate credentials"}}
-            }
-          }}
-        }
+        "200": {"description": "The user", "content": {"application/json": {"schema": {
+          "type": "object", "required": ["id", "username", "email", "is_active"], "properties": {
+            "id": {"type": "integer"}, "username": {"type": "string"}, "email": {"type": "string"},
+            "is_active": {"type": "boolean"}
+          }
+        }}}},
+        "401": {"$ref": "#/components/responses/Unauthorized"}, "default": {"$ref": "#/components/responses/Error"}
       }
     }},
-    "/docs": {"get": {
-      "operationId": "docs", "tags": ["service"], "summary": "The page to try all this on",
-      "responses": {"200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}}
-    }},
-    "/openapi.json": {"get": {
-      "operationId": "openapi", "tags": ["service"], "summary": "This document",
-      "responses": {"200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}}
-    }},
     "/healthz": {"get": {
-      "operationId": "healthz", "tags": ["service"], "summary": "Is it up?",
-      "responses": {"200": {"description": "It is", "content": {"application/json": {
-        "schema": {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
-      }}}}
-    }},
-    "/": {"get": {
-      "operationId": "root", "tags": ["service"], "summary": "Go to /docs",
-      "responses": {"307": {"description": "To /docs", "headers": {"Location": {"schema": {"type": "string", "const": "/docs"}}}}}
+      "operationId": "healthz", "tags": ["auth"], "summary": "Health check",
+      "responses": {
+        "200": {"description": "It runs", "content": {"application/json": {"schema": {
+          "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}
+        }}}},
+        "default": {"$ref": "#/components/responses/Error"}
+      }
     }}
   },
   "components": {
-    "securitySchemes": {
-      "OAuth2Password": {
-        "type": "oauth2", "flows": {"password": {"tokenUrl": "auth/login", "scopes": {}}},
-        "description": "Sent as Authorization: Bearer ...; client_id and client_secret may stay empty"
-      }
-    },
-    "headers": {
-      "NoStore": {"schema": {"type": "string", "const": "no-store"}},
-      "RetryAfter": {"description": "Whole seconds", "required": true, "schema": {"type": "integer", "minimum": 1}},
-      "Challenge": {
-        "description": "Bearer realm=\"auth\"; at /auth/me, for a token that was sent, also error=\"invalid_token\"",
-        "required": true, "schema": {"type": "string"}
-      }
-    },
+    "securitySchemes": {"OAuth2Password": {
+      "type": "oauth2", "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}},
+      "description": "Leave client_id and client_secret empty."
+    }},
     "responses": {
-      "Error": {"description": "Refused", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
-      "OAuthError": {
-        "description": "Refused; error is invalid_request",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OAuthError"}}}
+      "Unauthorized": {
+        "description": "Wrong password, unknown or disabled user, no token or an invalid token",
+        "headers": {"WWW-Authenticate": {
+          "description": "Bearer realm=\"auth\"; for a bad token also error=\"invalid_token\"",
+          "required": true, "schema": {"type": "string"}
+        }},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
       },
-      "OAuthLater": {
-        "description": "Try later; error is temporarily_unavailable",
-        "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
-        "content": {"application/json": {
-          "schema": {"$ref": "#/components/schemas/OAuthError"},
-          "example": {"detail": "Too busy just now", "error": "temporarily_unavailable"}
-        }}
+      "Invalid": {"description": "Invalid input: all faults at once", "content": {"application/json": {"schema": {
+        "type": "object", "required": ["detail"], "properties": {
+          "detail": {"type": "array", "items": {"type": "object", "required": ["type", "loc", "msg"], "properties": {
+            "type": {"type": "string"}, "msg": {"type": "string"},
+            "loc": {"type": "array", "items": {"type": ["string", "integer"]}}
+          }}},
+          "error": {"enum": ["invalid_request", "unsupported_grant_type"]}
+        }
+      }}}},
+      "Error": {
+        "description": "Other errors: 403 cross-origin, 413 over 64 KiB, 415 wrong Content-Type, 429 too many failures",
+        "headers": {"Retry-After": {"description": "Seconds, at 429 and 503", "schema": {"type": "integer"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
       }
     },
     "schemas": {
-      "Signup": {
-        "type": "object", "description": "Other members are ignored, id and is_active too",
-        "required": ["username", "email"], "anyOf": [{"required": ["password"]}, {"required": ["hashed_password"]}],
-        "properties": {
-          "username": {
-            "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
-            "description": "Kept as typed, unique in any letter case"
-          },
-          "email": {"type": "string", "format": "email", "maxLength": 254, "description": "One bare address, not unique"},
-          "password": {"$ref": "#/components/schemas/Password"},
-          "hashed_password": {
-            "$ref": "#/components/schemas/Password",
-            "description": "The lesson's name for password, plaintext all the same; both, with different values, are a 422"
-          }
-        }
-      },
       "Password": {
         "type": "string", "format": "password", "minLength": 8, "maxLength": 72,
-        "description": "At most 72 bytes in UTF-8, no control characters"
+        "description": "Plaintext. At most 72 bytes in UTF-8, no control characters."
       },
-      "SignedUp": {
-        "type": "object", "required": ["message", "user_id"],
-        "properties": {"message": {"const": "User created"}, "user_id": {"$ref": "#/components/schemas/ID"}}
-      },
-      "Login": {
-        "type": "object", "required": ["username", "password"],
-        "properties": {
-          "username": {"type": "string", "minLength": 1, "description": "In any letter case", "examples": ["enrico"]},
-          "password": {"type": "string", "minLength": 1, "format": "password", "examples": ["plaintextpassword"]},
-          "grant_type": {"type": "string", "enum": ["password", ""]},
-          "scope": {"$ref": "#/components/schemas/Unused"},
-          "client_id": {"$ref": "#/components/schemas/Unused"},
-          "client_secret": {"$ref": "#/components/schemas/Unused"}
-        }
-      },
-      "Unused": {"type": "string", "description": "Accepted and not used", "examples": [""]},
-      "LoggedIn": {
-        "type": "object", "required": ["message", "user_id", "access_token", "token_type", "expires_in"],
-        "properties": {
-          "message": {"const": "Login successful"}, "user_id": {"$ref": "#/components/schemas/ID"},
-          "access_token": {
-            "type": "string", "description": "A JWT, HS256: sub (the user's id), iat, exp, pwd (fingerprint)"
-          },
-          "token_type": {"const": "bearer"}, "expires_in": {"type": "integer", "description": "Seconds", "examples": [3600]}
-        }
-      },
-      "User": {
-        "type": "object", "required": ["id", "username", "email", "is_active"],
-        "properties": {
-          "id": {"$ref": "#/components/schemas/ID"}, "is_active": {"const": true},
-          "username": {"type": "string", "examples": ["enrico"]}, "email": {"type": "string", "examples": ["enrico@example.com"]}
-        }
-      },
-      "ID": {"type": "integer", "minimum": 1},
-      "Error": {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
-      "Faults": {"type": "object", "required": ["detail"], "properties": {"detail": {
-        "type": "array", "minItems": 1, "items": {"type": "object", "required": ["type", "loc", "msg"], "properties": {
-          "type": {"type": "string"}, "msg": {"type": "string"},
-          "loc": {"type": "array", "items": {"type": ["string", "integer"]}, "examples": [["body", "password"]]}
-        }}
-      }}},
-      "OAuth": {"type": "object", "required": ["error"], "properties": {"error": {
-        "enum": ["invalid_request", "invalid_grant", "unsupported_grant_type", "temporarily_unavailable"]
-      }}},
-      "OAuthError": {"allOf": [{"$ref": "#/components/schemas/Error"}, {"$ref": "#/components/schemas/OAuth"}]},
-      "OAuthFaults": {"allOf": [{"$ref": "#/components/schemas/Faults"}, {"$ref": "#/components/schemas/OAuth"}]}
+      "Error": {"type": "object", "required": ["detail"], "properties": {
+        "detail": {"type": "string"},
+        "error": {"description": "POST /auth/login sends it with every error (RFC 6749 §5.2).", "enum": [
+          "invalid_request", "invalid_grant", "unsupported_grant_type", "temporarily_unavailable", "server_error"
+        ]}
+      }}
     }
   }
 }
