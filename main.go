@@ -212,14 +212,14 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 	flags.SetOutput(io.Discard) // its errors are returned
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
-	flags.Func("cost", "bcrypt's cost for new passwords, 4 to 16: one more doubles the work (default 12)",
+	flags.Func("cost", "bcrypt's `cost` for new passwords, 4 to 16: one more doubles the work (default 12)",
 		func(text string) (err error) {
 			if c.cost, err = strconv.Atoi(text); err != nil || c.cost < minCost || c.cost > maxCost {
 				return fmt.Errorf("it must be %d to %d", minCost, maxCost)
 			}
 			return nil
 		})
-	flags.Func("token-ttl", "how long a token is good for, in h, m and s (default 1h)",
+	flags.Func("token-ttl", "`time` for which a token is good, in h, m and s (default 1h)",
 		func(text string) (err error) {
 			if c.tokenTTL, err = time.ParseDuration(text); err != nil || c.tokenTTL < time.Second {
 				return errors.New("it must be at least 1s, in h, m and s, such as 24h or 1h30m")
@@ -349,171 +349,315 @@ func hosts(ip net.IP) (hosts []string) {
 // docsPage is the try-it page: the flow in three steps, each with what goes over the wire.
 const docsPage = `<!DOCTYPE html>
 <html lang="en">
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>authflow: sign up, log in, who am I?</title><link rel="icon" href="data:,">
 <style>
-:root { color-scheme: light dark; --page: light-dark(#f9f8f5, #15171a); --card: light-dark(#fff, #1c1f23);
-  --well: light-dark(#f5f4f0, #131518); --ink: light-dark(#23272c, #e3e1dc); --quiet: light-dark(#5b626b, #a5abb3);
-  --line: light-dark(#e4e1da, #33383f); --edge: light-dark(#858a91, #7a828c); --accent: light-dark(#2b5f8f, #93c0ea);
-  --good: light-dark(#2a6945, #8fd0aa); --bad: light-dark(#a5332b, #f3a59c); --header: light-dark(#0a6868, #71d0cb);
-  --payload: light-dark(#7a3b90, #d6a8e8); --signature: light-dark(#855700, #e4bc6c); }
-* { box-sizing: border-box; } :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: clamp(1.5rem, 6vw, 4rem) clamp(1rem, 4vw, 2rem); }
-section { margin-top: 1.5rem; padding: clamp(1rem, 4vw, 2rem); background: var(--card); border: 1px solid var(--line); }
-section, pre, input, button { border-radius: 0.5rem; } form, .more > * { margin-top: 1.5rem; }
-h1, h2, h3, h4, dl, dd { margin: 0; line-height: 1.4; } p { margin: 0.5rem 0 0; max-width: 48rem; text-wrap: pretty; }
-h3, h4, label, dl, .note, form p { font-size: 0.875rem; }
-dt, pre { font: 0.8125rem/1.6 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-pre { margin: 0.375rem 0 0; padding: 0.75rem 1rem; background: var(--well); white-space: pre-wrap; }
-form, .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 1rem 1.5rem; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 0.25rem 1rem; align-items: baseline; }
-.row { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 1rem; grid-column: 1 / -1; }
-input, button { margin: 0; font: inherit; border: 1px solid var(--edge); background: var(--card); color: inherit; }
-form input { display: block; width: 100%; margin-top: 0.25rem; padding: 0.5rem 0.75rem; }
-button { padding: 0.125rem 0.75rem; font-size: 0.875rem; } button:disabled { opacity: 0.6; }
-form button { padding: 0.5rem 1.25rem; font-size: 1rem; background: var(--accent); color: var(--card); border: 0; }
-a { color: var(--accent); } [aria-invalid] { border-color: var(--bad); box-shadow: inset 0 0 0 1px var(--bad); }
-h3, dd, .note { color: var(--quiet); } .good { color: var(--good); } .bad, form p { color: var(--bad); }
-.header { color: var(--header); } .payload { color: var(--payload); } .signature { color: var(--signature); }
+:root {
+  color-scheme: light dark;
+  --page: light-dark(#f1efea, #131518); --card: light-dark(#fff, #1c1f23);
+  --ink: light-dark(#23272c, #e3e1dc); --quiet: light-dark(#565d66, #a9afb7); --accent: light-dark(#2b5f8f, #93c0ea);
+  --good: light-dark(#2a6945, #8fd0aa); --bad: light-dark(#a5332b, #f3a59c);
+  --header: light-dark(#0a6868, #71d0cb); --payload: light-dark(#7a3b90, #d6a8e8);
+  --signature: light-dark(#855700, #e4bc6c);
+}
+* { box-sizing: border-box; margin: 0; border-radius: 0.375rem; }
+[hidden], mark:empty { display: none !important; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+body { background: var(--page); color: var(--ink); font: 1rem/1.35 system-ui, sans-serif; overflow-wrap: anywhere; }
+main { max-width: 82rem; margin: 0 auto; padding: 0.75rem; }
+section { margin-top: 0.75rem; padding: 0.75rem 1rem; background: var(--card); }
+h2, h2 + p { display: inline; margin-right: 0.75rem; }
+h3 { font-size: 1rem; }
+.note, dd, pre + p { color: var(--quiet); }
+.good { color: var(--good); }
+.bad, [id$="-fault"] { color: var(--bad); }
+
+/* The form */
+form, .row, .columns { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; }
+form, .exchange, #token, details { margin-top: 0.5rem; }
+.row { align-items: baseline; width: 100%; }
+.field { position: relative; flex: 1 1 14rem; }
+[name], textarea { display: block; width: 100%; }
+.show { position: absolute; top: 0; right: 0; }
+input, textarea, button { padding: 0.375rem 0.75rem; border: 1px solid var(--quiet); font: inherit; color: inherit;
+  background: var(--card); }
+button:first-child { background: var(--accent); color: var(--card); }
+[aria-invalid] { border: 2px solid var(--bad); }
+
+/* The request beside the answer */
+pre, textarea, dt { font: 1rem/1.3 ui-monospace, Consolas, monospace; word-break: break-all; }
+pre { padding: 0.375rem 0.75rem; background: var(--page); white-space: pre-wrap; }
+.columns > * { flex: 2 1 18rem; min-width: 0; }
+.part { flex: 1 1 13rem; }
+.wide { flex-grow: 3; }
+.part.wide { flex: 9 1 29rem; }
+
+/* Each part of a token has a colour, and an underline for those who cannot see the colour */
+.header, .payload, .signature { color: var(--header); font-weight: bold; text-decoration: underline 2px; }
+.payload { color: var(--payload); text-decoration-style: dotted; }
+.signature { color: var(--signature); text-decoration-style: double; }
+mark { padding: 0 0.3ch; background: var(--bad); color: var(--card); }
+.columns dl { flex: 9 1 11rem; display: grid; grid-template-columns: auto 1fr; gap: 0 1ch; align-content: center; }
 </style>
 <main><h1>authflow</h1>
-<p>How a password becomes a token, in three steps: sign up, log in, who am I? Each shows what goes over the wire. The page
-  loads nothing from elsewhere and works offline. All of the API: <a href="/openapi.json">openapi.json</a>.</p>
-<noscript><p class="bad">This page needs JavaScript; without it, send the same requests with curl.</p></noscript>
-<p><input type="checkbox" id="show-password"> <label for="show-password">Show the password as typed</label></p>
-<section><h2>1. Sign up</h2><p>Sends JSON. The server keeps a bcrypt hash of the password, never the password.</p>
-<form id="signup" method="post" novalidate spellcheck="false" autocapitalize="none" aria-label="Sign up">
-  <div><label for="signup-username">Username</label>
-    <input id="signup-username" name="username" type="text" autocomplete="username"><p id="signup-username-fault"></p></div>
-  <div><label for="signup-email">Email</label>
-    <input id="signup-email" name="email" type="email" autocomplete="email"><p id="signup-email-fault"></p></div>
-  <div><label for="signup-password">Password</label><input id="signup-password" name="password" type="password"
-    autocomplete="new-password"><p id="signup-password-fault"></p></div>
-  <div class="row"><button>Sign up</button><span role="status" aria-live="polite"></span></div></form></section>
-<section><h2>2. Log in</h2><p>Sends a form, as OAuth 2 asks, not JSON. The answer brings a token to use from then on.</p>
-<form id="login" method="post" novalidate spellcheck="false" autocapitalize="none" aria-label="Log in">
-  <div><label for="login-username">Username</label>
-    <input id="login-username" name="username" type="text" autocomplete="username"><p id="login-username-fault"></p></div>
-  <div><label for="login-password">Password</label><input id="login-password" name="password" type="password"
-    autocomplete="current-password"><p id="login-password-fault"></p></div>
-  <div class="row"><button>Log in</button><span role="status" aria-live="polite"></span></div></form>
-<div id="token" class="more" hidden>
-  <div><div class="row"><h3>The token, taken apart</h3><span id="expiry" class="note" role="timer"></span></div><pre><b
-    id="header" class="header"></b>.<b id="payload" class="payload"></b>.<b id="signature" class="signature"></b></pre></div>
-  <div class="pair"><div><h4 class="header">Header: up to the first dot</h4><pre id="header-json"></pre></div>
-    <div><h4 class="payload">Payload: between the dots</h4><pre id="payload-json"></pre></div>
-    <div><h4 class="signature">Signature: after the last dot</h4><p class="note">HMAC-SHA256 of header and payload. Anybody
-      can read those two; nobody without the server's key can change them and make a signature that fits.</p></div></div>
-  <dl><dt>sub</dt><dd>the subject: the id of the user it speaks for</dd>
-    <dt>iat</dt><dd>issued at, in seconds since 1970</dd> <dt>exp</dt><dd>expires at, and is refused from then on</dd>
-    <dt>pwd</dt><dd>a fingerprint of name and password hash: if either changes, the token is void</dd></dl></div></section>
-<section><h2>3. Who am I?</h2><p>Sends the token in a header, and no password. Without a token (before step 2) it is refused.</p>
+<p>A password becomes a token in three steps. Each shows what goes over the wire. The API:
+  <a href="/openapi.json">openapi.json</a></p>
+<noscript><p class="bad">This page needs JavaScript. Without it, use curl.</p></noscript>
+<section><h2>1. Sign up</h2><p>Sends JSON. The server stores a bcrypt hash, never the password.</p>
+<form id="signup" method="post" aria-label="Sign up">
+  <div class="field"><label>Username <input id="signup-username" name="username" autocomplete="username"></label>
+    <p id="signup-username-fault"></p></div>
+  <div class="field"><label>Email <input id="signup-email" name="email" type="email" autocomplete="email"></label>
+    <p id="signup-email-fault"></p></div>
+  <div class="field"><label>Password
+    <input id="signup-password" name="password" type="password" autocomplete="new-password"></label>
+    <label class="show"><input id="signup-show" type="checkbox"> Show the password</label>
+    <p id="signup-password-fault"></p></div>
+  <div class="row"><button>Sign up</button><p role="status" aria-live="polite"></p></div></form></section>
+<section><h2>2. Log in</h2><p>Sends a form, as OAuth 2 asks. The answer brings a token.</p>
+<form id="login" method="post" aria-label="Log in">
+  <div class="field"><label>Username <input id="login-username" name="username" autocomplete="username"></label>
+    <p id="login-username-fault"></p></div>
+  <div class="field"><label>Password
+    <input id="login-password" name="password" type="password" autocomplete="current-password"></label>
+    <label class="show"><input id="login-show" type="checkbox"> Show the password</label>
+    <p id="login-password-fault"></p></div>
+  <div class="row"><button>Log in</button><p role="status" aria-live="polite"></p></div></form>
+<div id="token" hidden>
+  <div class="row"><h3>The token, taken apart</h3><b id="token-age" class="bad"></b>
+    <p id="expiry"></p></div>
+  <div class="columns">
+    <div class="part"><h4 class="header">Header</h4><pre id="header" class="header"></pre>
+      <p>is base64url of</p><pre id="header-json"></pre></div>
+    <div class="part wide"><h4 class="payload">Payload</h4><pre id="payload" class="payload"></pre>
+      <p>is base64url of</p>
+      <div class="columns"><pre id="payload-json"></pre><dl>
+        <dt>sub</dt><dd>the user's id</dd>
+        <dt>iat</dt><dd>issued <span id="iat"></span></dd>
+        <dt>exp</dt><dd>expires <span id="exp"></span></dd>
+        <dt>pwd</dt><dd>a new password voids it</dd></dl></div></div>
+    <div class="part"><h4 class="signature">Signature</h4><pre id="signature" class="signature"></pre>
+      <p>is HMAC-SHA256 of the other two with the server's key. Anybody can read and change those,
+      but without the key nobody can make a signature that fits.</p></div></div></div></section>
+<section><h2>3. Who am I?</h2>
+<p>Sends the token, no password. Try to forge it: change a character, paste another, or send none.</p>
 <form id="me" method="post" aria-label="Who am I?">
-  <div class="row"><button>Who am I?</button><span role="status" aria-live="polite"></span></div></form></section></main>
-<template><div class="exchange more" hidden><div class="pair">
-    <div><h3>Request</h3><pre class="request"></pre></div><div><h3>Answer</h3><pre class="answer"></pre></div></div>
-  <div><div class="row"><h3>The same with curl</h3><button class="copy" aria-label="Copy the curl command">Copy</button>
-    <span class="copied note" role="status"></span></div><pre class="curl"></pre></div></div></template>
+  <div class="field"><label>Token
+    <textarea id="me-token" rows="2" autocomplete="off" aria-describedby="token-note"></textarea></label>
+    <p id="token-note"></p></div>
+  <div class="row"><button>Who am I?</button><button id="forget" type="button">Forget the token</button>
+    <p role="status" aria-live="polite"></p></div>
+  <p class="note">Only this page forgets it. The server keeps no list: a copy stays good until exp.</p>
+</form></section></main>
+<template><div class="exchange columns" hidden>
+  <div><h3>Request</h3><pre class="request"></pre>
+    <details><summary></summary><pre class="curl"></pre>
+    <button class="copy">Copy</button> <span class="copied" role="status"></span></details></div>
+  <div class="wide"><h3>Answer (JSON indented)</h3><pre class="answer"></pre></div></div></template>
 <script>
 "use strict";
 const byId = (id) => document.getElementById(id);
-const mask = "********"; // stands for the password until the checkbox reveals it
-const last = {}; // by step: the values it sent last, and the answer
-let token = "", expiresAt = 0; // in this page's memory only: a reload forgets them
-// put fills the element a selector finds. As textContent, whatever was typed or answered stays mere text.
-const put = (root, selector, text) => { root.querySelector(selector).textContent = text; };
-// quote makes any text one word of a shell: within single quotes only the single quote itself is special.
+const partNames = ["header", "payload", "signature"];
+const exchanges = {}; // by step: what it sent last, and the answer
+let token = "", expiresAt = 0; // of the last log-in; a reload forgets them
+
+// put fills an element. As textContent, whatever was typed or answered stays mere text.
+const put = (selector, text, root = document) => { root.querySelector(selector).textContent = text; };
+
+// putWire fills an element with text that may hold a token. Each part of the token gets its colour. The first
+// character that differs from the token of step 2 is marked.
+function putWire(element, text, sent) {
+  const parts = sent.split("."), at = text.lastIndexOf(sent);
+  element.textContent = text;
+  if (parts.length !== 3 || at < 0) return;
+  element.textContent = text.slice(0, at);
+  parts.forEach((part, i) => {
+    const [span, mark] = [document.createElement("span"), document.createElement("mark")];
+    const given = (token || sent).split(".")[i];
+    let same = 0;
+    while (same < part.length && part[same] === given[same]) same++;
+    mark.textContent = part.charAt(same);
+    span.className = partNames[i];
+    span.append(part.slice(0, same), mark, part.slice(same + 1));
+    element.append(i ? "." : "", span);
+  });
+  element.append(text.slice(at + sent.length));
+}
+
+const say = (step, textContent, className = "") =>
+  Object.assign(byId(step).querySelector("[role=status]"), { textContent, className });
+
+// quote makes text one word of a shell: in single quotes, only the single quote is special.
 const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
-// decode reads a part of the token. No key is needed: base64url is a spelling, not a cipher.
-const decode = (part) => JSON.stringify(JSON.parse(new TextDecoder().decode(Uint8Array.from(
-  atob(part.replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0)))), null, 2);
-// compose says what a step sends; data are the options with which curl sends the same body.
+
+// decode reads a part of a token. No key is needed: base64url is a spelling, not a cipher.
+function decode(part = "") {
+  try {
+    return JSON.parse(atob(part.replaceAll("-", "+").replaceAll("_", "/")));
+  } catch {
+    return "unreadable";
+  }
+}
+
 function compose(step, values) {
-  if (step === "me") return { method: "GET", headers: values.token ? { Authorization: "Bearer " + values.token } : {}, data: [] };
-  const json = JSON.stringify(values), form = new URLSearchParams(values).toString();
-  const fields = Object.entries(values).map(([name, value]) => "--data-urlencode " + quote(name + "=" + value));
-  return step === "signup"
-    ? { method: "POST", headers: { "Content-Type": "application/json" }, body: json, data: ["--data " + quote(json)] }
-    : { method: "POST", headers: { "Content-Type": "application/x-www-form-urlencoded" }, body: form, data: fields };
+  if (step === "me") return { method: "GET", headers: values.token ? { Authorization: "Bearer " + values.token } : {} };
+  const [type, body] = step === "signup" ? ["json", JSON.stringify(values)]
+    : ["x-www-form-urlencoded", new URLSearchParams(values).toString()];
+  return { method: "POST", headers: { "Content-Type": "application/" + type }, body };
 }
-function show(step) { // writes out the last exchange, once more whenever the checkbox changes
-  const { values, answer } = last[step], section = byId(step).parentNode, path = "/auth/" + step;
-  const masked = values.password && !byId("show-password").checked;
-  const { method, headers, body, data } = compose(step, masked ? { ...values, password: mask } : values);
+
+// show writes out what a step sent last, and the answer.
+function show(step) {
+  if (!exchanges[step]) return;
+  const { values, answer } = exchanges[step], exchange = byId(step).nextElementSibling, path = "/auth/" + step;
+  const masked = values.password && !byId(step + "-show").checked; // sign-up refuses the mask: too short
+  const { method, headers, body } = compose(step, masked ? { ...values, password: "***" } : values);
   const lines = Object.entries(headers).map(([name, value]) => name + ": " + value);
-  const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line)), ...data];
-  put(section, ".request", [method + " " + path, ...lines, "", body].join("\n").trim());
-  put(section, ".answer", answer);
-  put(section, ".curl", curl.join(" \\\n  "));
-  put(section, ".copied", "");
-  section.querySelector(".exchange").hidden = false;
+  const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line))];
+  if (body) curl.push("--data " + quote(body));
+  const request = [method + " " + path, ...lines, "", body].join("\n").trim();
+  const texts = { request, answer, curl: curl.join(" \\\n  ") };
+  for (const name in texts) putWire(exchange.querySelector("." + name), texts[name], values.token ?? token);
+  put("summary", "The same with curl" + (masked ? ", password masked" : ""), exchange);
+  put(".copied", "", exchange);
+  exchange.hidden = false;
 }
-// showFault puts a fault of a 422 at its field; it returns the message of a fault that has none.
+
+function clear(step) {
+  delete exchanges[step];
+  for (const pre of byId(step).parentNode.querySelectorAll("pre")) pre.textContent = "";
+  byId(step).nextElementSibling.hidden = true;
+  say(step, "");
+}
+
+// showFault puts a fault at its field, or returns its message if it has no field.
 function showFault(form, { loc, msg }) {
-  const input = byId(form.id + "-" + String(loc.at(-1)).replace("hashed_", "")); // the lesson's name for the password
+  const input = byId(form.id + "-" + loc.at(-1));
   if (!input) return msg;
   byId(input.id + "-fault").append(input.ariaInvalid ? "; " : "", msg);
   input.setAttribute("aria-describedby", input.id + "-fault");
   input.ariaInvalid = "true";
 }
-// proceed does what follows from a good answer, and says so.
-function proceed(step, values, answer) {
-  const username = byId("login-username"), password = byId("login-password");
-  if (step === "me") return "You are " + answer.username;
-  if (step === "signup" && (username.value || password.value)) return "Now log in";
-  if (step === "signup") {
-    [username.value, password.value] = [values.username, values.password];
-    return "Username and password are copied to step 2";
-  }
-  token = answer.access_token;
-  expiresAt = Date.now() + answer.expires_in * 1000; // and not exp: the server's clock may differ from ours
-  const parts = token.split(".");
-  ["#header", "#payload", "#signature"].forEach((id, i) => put(document, id, parts[i]));
-  ["#header-json", "#payload-json"].forEach((id, i) => put(document, id, decode(parts[i])));
+
+function takeApart(answer) {
+  const parts = String(answer.access_token).split("."), [header, payload] = parts.map(decode);
+  if (parts.length !== 3) throw new Error("The answer has no three-part token");
+  clear("me"); // it was about an earlier token
+  token = byId("me-token").value = answer.access_token;
+  expiresAt = Date.now() + (answer.expires_in * 1000 || 0); // not exp: the server's clock may differ
+  partNames.forEach((name, i) => put("#" + name, parts[i]));
+  put("#header-json", JSON.stringify(header, null, 2));
+  put("#payload-json", JSON.stringify(payload, null, 2));
+  for (const name of ["iat", "exp"]) put("#" + name, new Date(payload[name] * 1000).toLocaleString());
+  put("#token-age", "");
+  put("#expiry", "");
   byId("token").hidden = false;
+  compareToken();
   return "The token is taken apart below";
 }
+
+function proceed(step, values, answer) {
+  const username = byId("login-username"), password = byId("login-password");
+  if (step === "login") return takeApart(answer);
+  if (step === "me") return "You are " + answer.username;
+  if (username.value || password.value) return "Now log in";
+  [username.value, password.value] = [values.username, values.password];
+  return "Username and password are copied to step 2";
+}
+
+function compareToken() {
+  const sent = byId("me-token").value.trim(), changed = token && sent !== token;
+  put("#token-note", (changed ? "Changed: not the token that you were given. " : "") +
+    (sent ? "Its payload: " + JSON.stringify(decode(sent.split(".")[1])) : "Empty: no token is sent."));
+  byId("token-note").className = changed ? "bad" : "note";
+}
+
+// The server does not say why it refuses a token, but this page knows which token it was given.
+function whyRefused(sent) {
+  const parts = sent.split("."), changed = partNames.filter((_, i) => parts[i] !== token.split(".")[i]);
+  if (!sent) return "No token was sent";
+  if (parts.length !== 3) return "A token has three parts";
+  if (changed.length === 1) return "The signature does not fit: you changed the " + changed;
+  return "Its signature does not fit, it has expired, or its user has changed";
+}
+
 async function send(event) {
   event.preventDefault();
-  const form = event.target, step = form.id, button = form.querySelector("button"), status = form.querySelector("[role=status]");
-  const hadFocus = button === document.activeElement, started = performance.now();
-  for (const input of form.querySelectorAll("input")) [input.ariaInvalid, byId(input.id + "-fault").textContent] = [null, ""];
-  const values = step === "me" ? { token } : Object.fromEntries(new FormData(form));
-  last[step] = { values, answer: "none yet" };
+  const form = event.target, step = form.id, button = form.querySelector("button"), notes = [], started = Date.now();
+  for (const input of form.querySelectorAll("[name]")) {
+    [input.ariaInvalid, byId(input.id + "-fault").textContent] = [null, ""];
+  }
+  const values = step === "me" ? { token: byId("me-token").value.trim() } : Object.fromEntries(new FormData(form));
+  const exchange = exchanges[step] = { values, answer: "none" };
   show(step);
-  [button.disabled, status.className, status.textContent] = [true, "", "Sending…"];
-  const response = await fetch("/auth/" + step, compose(step, values)).catch(() => null); // 4xx and 5xx do not end here
-  const text = await response?.text().catch(() => null);
-  [button.disabled, status.className] = [false, response?.ok ? "good" : "bad"];
-  if (hadFocus) button.focus(); // disabling took the focus away
-  if (text == null) return put(form, "[role=status]", "No answer. Is the server running?");
-  const line = (response.status + " " + response.statusText).trim(), took = Math.round(performance.now() - started);
-  const names = ["Content-Type", "Cache-Control", "WWW-Authenticate", "Retry-After"].filter((name) => response.headers.has(name));
-  last[step].answer = [line, ...names.map((name) => name + ": " + response.headers.get(name)), "", text].join("\n");
+  say(step, "Sending…");
+  button.disabled = true;
+  if (step === "login") put("#token-age", "from an earlier log-in"); // until the answer brings another
+  let good;
+  try {
+    if (/[^ -ÿ]/.test(values.token)) throw new Error("Nothing was sent: a header cannot carry such characters");
+    const response = await fetch("/auth/" + step, compose(step, values)).catch(() => null);
+    const text = await response?.text().catch(() => null);
+    if (text == null) throw new Error("No answer. Is the server running?");
+    const { status, statusText, headers } = response, line = (status + " " + statusText).trim();
+    notes.push(line + " in " + (Date.now() - started) + " ms");
+    let answer, body = text;
+    try {
+      answer = JSON.parse(text);
+      body = JSON.stringify(answer, null, 2);
+    } catch {
+      notes.push("The answer is " + (text ? "not JSON" : "empty"));
+    }
+    const lines = ["Content-Type", "Cache-Control", "WWW-Authenticate", "Retry-After"]
+      .flatMap((name) => headers.has(name) ? name + ": " + headers.get(name) : []);
+    exchange.answer = [line, ...lines, "", body].join("\n");
+    for (const note of [answer?.detail ?? answer?.message].flat()) notes.push(note?.loc ? showFault(form, note) : note);
+    if (headers.has("Retry-After")) notes.push("Try again in " + headers.get("Retry-After") + " s");
+    if (step === "me" && status === 401) notes.push(whyRefused(values.token));
+    good = response.ok && answer;
+    if (good) notes.push(proceed(step, values, answer));
+  } catch (error) {
+    good = false;
+    notes.push(error.message);
+  }
   show(step);
-  const answer = /^application\/json/.test(response.headers.get("Content-Type")) ? JSON.parse(text) : {};
-  const notes = [answer.detail || answer.message].flat().map((note) => note?.loc ? showFault(form, note) : note);
-  form.querySelector("[aria-invalid]")?.focus();
-  if (response.headers.has("Retry-After")) notes.push("Try again in " + response.headers.get("Retry-After") + " s");
-  if (response.ok) notes.push(proceed(step, values, answer));
-  status.textContent = [line + " in " + took + " ms", ...notes.filter(Boolean)].join(". ");
+  say(step, notes.filter(Boolean).join(". "), good ? "good" : "bad");
+  button.disabled = false;
+  if (document.activeElement === document.body) button.focus(); // disabling took the focus away
+  const wrong = form.querySelector("[aria-invalid]");
+  if (wrong) wrong.focus();
+  else if (!matchMedia("(prefers-reduced-motion: reduce)").matches) form.parentNode.scrollIntoView();
 }
-async function copy(section) {
-  const curl = section.querySelector(".curl");
-  const copied = await navigator.clipboard?.writeText(curl.textContent).then(() => "Copied", () => "");
-  if (!copied) getSelection().selectAllChildren(curl); // over plain HTTP, only localhost may use the clipboard
-  put(section, ".copied", (copied || "Selected for copying") + (curl.textContent.includes(mask) ? ", password masked" : ""));
-}
+
 for (const form of document.forms) {
   form.after(document.querySelector("template").content.cloneNode(true));
   form.addEventListener("submit", send);
-  form.parentNode.querySelector(".copy").addEventListener("click", () => copy(form.parentNode));
+  [form.noValidate, form.spellcheck, form.autocapitalize] = [true, false, "none"];
+  const section = form.parentNode, curl = section.querySelector(".curl"), reveal = byId(form.id + "-show");
+  section.querySelector(".copy").addEventListener("click", async () => {
+    const copied = await navigator.clipboard?.writeText(curl.textContent).then(() => "Copied", () => "");
+    if (!copied) getSelection().selectAllChildren(curl); // over plain HTTP, only localhost may use the clipboard
+    put(".copied", copied || "Selected for copying", section);
+  });
+  reveal?.addEventListener("change", () => {
+    byId(form.id + "-password").type = reveal.checked ? "text" : "password";
+    show(form.id);
+  });
 }
-byId("show-password").addEventListener("change", () => Object.keys(last).forEach(show));
+byId("me-token").addEventListener("input", compareToken);
+byId("forget").addEventListener("click", () => {
+  token = byId("me-token").value = "";
+  ["login", "me"].forEach(clear);
+  byId("token").hidden = true;
+  compareToken();
+  say("me", "Forgotten by this page");
+});
+compareToken();
 setInterval(() => {
-  const left = Math.max(0, Math.ceil((expiresAt - Date.now()) / 1000)), seconds = String(left % 60).padStart(2, "0");
-  if (token) put(document, "#expiry", left ? "expires in " + Math.floor(left / 60) + ":" + seconds : "expired");
+  const left = Math.max(0, Math.ceil((expiresAt - Date.now()) / 1000));
+  const hours = left < 3600 ? "" : Math.floor(left / 3600) + ":";
+  const clock = new Date(left * 1000).toISOString().slice(left < 600 ? 15 : 14, 19);
+  put("#expiry", left ? "expires in " + hours + clock : "expired");
 }, 200);
 </script>
 `
