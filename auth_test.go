@@ -7,10 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,7 +19,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -63,7 +59,7 @@ const (
 	tooManyTries = `{"detail":"Too many failed log-ins","error":"temporarily_unavailable"}`
 )
 
-// TestLesson sends each row to the service that the rows above it have left behind.
+// TestLesson sends each row to the service that the rows above have left behind.
 func TestLesson(t *testing.T) {
 	s := newService(t)
 	const signup, login = "/auth/signup", "/auth/login"
@@ -79,7 +75,6 @@ func TestLesson(t *testing.T) {
 		{"the same e-mail", signup, `{"username":"anna","email":"enrico@example.com","password":"plaintextpassword"}`, 201, `{"message":"User created","user_id":2}`},
 		{"both passwords, equal", signup, `{"username":"a3","email":"a@b","password":"plaintextpassword","hashed_password":"plaintextpasswor\u0064"}`, 201, created},
 		{"members of the client's choice", signup, `{"username":"a4","email":"a@b","password":"plaintextpassword","id":77,"is_active":false,"role":"x"}`, 201, `{"message":"User created","user_id":4}`},
-		{"an id that is taken", signup, `{"username":"a5","email":"a@b","password":"plaintextpassword","id":1}`, 201, created},
 		{"an id of 2**63", signup, `{"username":"a6","email":"a@b","password":"plaintextpassword","id":9223372036854775808}`, 201, created},
 		{"log in", login, "username=enrico&password=plaintextpassword", 200, loggedIn},
 		{"log in in other letters", login, "username=ENRICO&password=plaintextpassword", 200, loggedIn},
@@ -136,12 +131,12 @@ func TestSignupFaults(t *testing.T) {
 		{"no JSON", `username=enrico`, `json_invalid body.0`},
 		{"half an object", `{"username":`, `json_invalid body.11`},
 		{"a second document", lessonSignup + ` {}`, `json_invalid body.89`},
+		{"too deep", `{"a":` + strings.Repeat("[", 10_001), `json_invalid body.10004`},
 		{"invalid UTF-8", user("enrico", mail, "plaintext")[:60] + "\xff\"}", `json_invalid body`},
 		{"other types", `{"username":7,"email":true,"password":null}`, `string_type body.username, string_type body.email, string_type body.password`},
 		{"members in other letters", `{"Username":"enrico","EMAIL":"enrico@example.com","Password":"plaintextpassword"}`, `missing body.username, missing body.email, missing body.password`},
 		{"all empty", user("", "", ""), `string_too_short body.username, value_error body.email, string_too_short body.password`},
 		{"a blank name", user(" ", mail, password), `string_pattern_mismatch body.username`},
-		{"a Cyrillic а", user("аnna", mail, password), `string_pattern_mismatch body.username`},
 		{"a name of 65", user(strings.Repeat("x", 64)+"!", mail, password), `string_too_long body.username, string_pattern_mismatch body.username`},
 		{"a password of 7", user("enrico", mail, "sevench"), `string_too_short body.password`},
 		{"a password of 73 bytes", user("enrico", mail, strings.Repeat("x", 73)), `string_too_long body.password`},
@@ -151,9 +146,7 @@ func TestSignupFaults(t *testing.T) {
 		{"the lesson's field, too short", `{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`, `string_too_short body.hashed_password`},
 		{"both fields, different", `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword","password":"plaintextpassworD"}`, `value_error body.hashed_password`},
 		{"a display name", user("enrico", "Enrico <enrico@example.com>", password), `value_error body.email`},
-		{"a comment", user("enrico", "enrico@example.com (Enrico)", password), `value_error body.email`},
 		{"a domain literal", user("enrico", "enrico@[127.0.0.1]", password), `value_error body.email`},
-		{"two addresses", user("enrico", "a@example.com,b@example.com", password), `value_error body.email`},
 		{"no address", user("enrico", "enrico", password), `value_error body.email`},
 		{"a right-to-left mark", user("enrico", "enrico\u202e@example.com", password), `value_error body.email`},
 		{"an e-mail of 255", user("enrico", strings.Repeat("x", 243)+"@example.com", password), `string_too_long body.email`},
@@ -188,20 +181,6 @@ func TestLoginFaults(t *testing.T) {
 				t.Error(a.body)
 			}
 		})
-	}
-}
-
-// TestOneNameManyClients checks that of many sign-ups of one name at the same time one succeeds.
-func TestOneNameManyClients(t *testing.T) {
-	s := newService(t)
-	got := together(40, func(i int) int {
-		return s.signUp(t, []string{"enrico", "Enrico", "ENRICO", "enRICO"}[i%4])
-	})
-	if got[201] != 1 || got[400] != 39 {
-		t.Errorf("%v, want one 201 and 39 times 400", got)
-	}
-	if text := readFile(t, s.path); strings.Count(text, "\n") != 3 {
-		t.Errorf("the file has not one line for the user:\n%s", text)
 	}
 }
 
@@ -273,33 +252,29 @@ func TestEveryPath(t *testing.T) {
 	}
 }
 
-// TestOrigins checks which pages of other origins may call the API, as browsers ask it.
+// TestOrigins checks which pages of other origins may call the API.
 func TestOrigins(t *testing.T) {
 	const front, other = "http://localhost:5173", "http://localhost:5174"
-	s := newService(t, front, "https://front.example")
+	s := newService(t, "https://front.example", front)
 	preflight := func(path, origin string) answer {
 		return s.do(t, "OPTIONS", path, "", "Origin", origin, "Access-Control-Request-Method", "POST")
 	}
-	for path, methods := range map[string]string{"/auth/signup": "POST", "/auth/me": "GET, HEAD"} {
-		preflight(path, front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", methods).
-			header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type")
-		preflight(path, other).contains(t, 405, "Not Allowed").header(t, "Access-Control-Allow-Methods", "")
+	preflight("/auth/signup", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "POST").
+		header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type")
+	preflight("/auth/me", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, HEAD")
+	preflight("/auth/me", other).is(t, 405, `{"detail":"Method Not Allowed"}`).header(t, "Access-Control-Allow-Methods", "")
+	preflight("/nosuch", front).is(t, 404, `{"detail":"Not Found"}`).header(t, "Access-Control-Allow-Origin", front)
+	from := func(method, path, body, origin string) answer {
+		return s.do(t, method, path, body, "Content-Type", asJSON, "Origin", origin, "Sec-Fetch-Site", "cross-site").header(t, "Vary", "Origin")
 	}
-	preflight("/nosuch", front).contains(t, 404, "Not Found").header(t, "Access-Control-Allow-Origin", front)
-	const fromPage = "Sec-Fetch-Site"
-	for _, a := range []answer{
-		s.do(t, "POST", "/auth/signup", lessonSignup, "Content-Type", asJSON, "Origin", front, fromPage, "same-site"),
-		s.do(t, "GET", "/auth/me", "", "Origin", front, fromPage, "same-site"),
-		s.do(t, "POST", "/auth/login", "{", "Origin", front, fromPage, "same-site"),
-	} {
-		a.header(t, "Access-Control-Allow-Origin", front).header(t, "Vary", "Origin").header(t, "Access-Control-Allow-Credentials", "").
+	for _, a := range []answer{from("POST", "/auth/signup", lessonSignup, front), from("GET", "/auth/me", "", front), from("POST", "/auth/login", "", front)} {
+		a.header(t, "Access-Control-Allow-Origin", front).header(t, "Access-Control-Allow-Credentials", "").
 			header(t, "Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 	}
-	for _, origin := range []string{other, "null", "http://localhost:5173.evil.example", "HTTP://LOCALHOST:5173", ""} {
-		s.do(t, "GET", "/healthz", "", "Origin", origin).header(t, "Access-Control-Allow-Origin", "").header(t, "Vary", "Origin")
+	for _, origin := range []string{other, "null", front + ".evil.example", "HTTP://LOCALHOST:5173", ""} {
+		from("GET", "/healthz", "", origin).header(t, "Access-Control-Allow-Origin", "")
+		from("POST", "/auth/signup", lessonSignup, origin).is(t, 403, `{"detail":"Cross-origin request refused"}`).header(t, "Access-Control-Allow-Origin", "")
 	}
-	s.do(t, "POST", "/auth/login", "", "Origin", other, fromPage, "same-site").contains(t, 403, "Cross-origin request refused").
-		header(t, "Access-Control-Allow-Origin", "")
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -308,9 +283,7 @@ func TestOrigins(t *testing.T) {
 // TestRFC7515 verifies the example of RFC 7515, appendix A.1.
 func TestRFC7515(t *testing.T) {
 	key, err := base64.RawURLEncoding.DecodeString("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9" +
 		".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ" +
 		".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -334,63 +307,57 @@ func TestForgedTokens(t *testing.T) {
 		t.Errorf("payload %s", payload)
 	}
 	// Every JWT library signs like this.
-	sign := func(unsigned string, key []byte) string {
-		mac := hmac.New(sha256.New, key)
+	signText := func(unsigned, key string) string {
+		mac := hmac.New(sha256.New, []byte(key))
 		mac.Write([]byte(unsigned))
 		return unsigned + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	}
-	encode := func(header, payload string) string {
-		return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+	sign := func(header, payload, key string) string {
+		return signText(base64.RawURLEncoding.EncodeToString([]byte(header))+"."+base64.RawURLEncoding.EncodeToString([]byte(payload)), key)
 	}
-	key := s.server.key
-	const header = `{"alg":"HS256","typ":"JWT"}`
-	if other := sign(encode(header, payload), key); other != good {
+	const key, header = "the key", `{"alg":"HS256","typ":"JWT"}`
+	if other := sign(header, payload, key); other != good {
 		t.Fatalf("got  %s\nwant %s", good, other)
 	}
-	// claim signs the payload with one more claim: the last one of a name counts.
-	claim := func(more string) string {
-		return sign(encode(header, strings.TrimSuffix(payload, "}")+","+more+"}"), key)
-	}
+	// claim adds a claim: the last one of a name counts.
+	claim := func(more string) string { return sign(header, strings.TrimSuffix(payload, "}")+","+more+"}", key) }
 	// respell sets an unused bit of the last character.
 	respell := func(part string) string {
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 		return part[:len(part)-1] + string(alphabet[strings.IndexByte(alphabet, part[len(part)-1])^1])
 	}
+	without := func(pattern, now string) string {
+		return sign(header, regexp.MustCompile(pattern).ReplaceAllString(payload, now), key)
+	}
+	unsigned := sign(`{"alg":"none"}`, payload, key)
 	forged := map[string]string{
-		"alg none":             sign(encode(`{"alg":"none"}`, payload), key),
-		"alg none, unsigned":   encode(`{"alg":"none"}`, payload) + ".",
-		"alg hs256":            sign(encode(`{"alg":"hs256"}`, payload), key),
-		"alg missing":          sign(encode(`{"typ":"JWT"}`, payload), key),
-		"crit":                 sign(encode(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload), key),
-		"a key of its own":     sign(encode(`{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}`, payload), []byte("attacker")),
-		"an empty key":         sign(encode(header, payload), nil),
+		"alg none":             unsigned,
+		"alg none, unsigned":   unsigned[:strings.LastIndex(unsigned, ".")+1],
+		"alg hs256":            sign(`{"alg":"hs256"}`, payload, key),
+		"alg missing":          sign(`{"typ":"JWT"}`, payload, key),
+		"crit":                 sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
+		"its own key":          sign(`{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}`, payload, "attacker"),
+		"an empty key":         sign(header, payload, ""),
 		"no signature":         parts[0] + "." + parts[1] + ".",
 		"two parts":            parts[0] + "." + parts[1],
+		"two parts, signed":    signText(parts[1], key),
 		"four parts":           good + "." + parts[2],
-		"two parts, signed":    sign(parts[1], key),
 		"padding":              good + "=",
 		"signature respelled":  respell(good),
-		"payload respelled":    sign(parts[0]+"."+respell(parts[1]), key),
-		"two tokens":           good + " " + good,
-		"header not an object": sign(encode(`"HS256"`, payload), key),
-		"payload not JSON":     sign(encode(header, payload+"}"), key),
-		"no exp":               sign(encode(header, regexp.MustCompile(`"exp":\d+,`).ReplaceAllString(payload, "")), key),
-		"exp null":             sign(encode(header, regexp.MustCompile(`"exp":\d+`).ReplaceAllString(payload, `"exp":null`)), key),
-		"exp in the past":      claim(`"exp":1000000000`),
+		"payload respelled":    signText(parts[0]+"."+respell(parts[1]), key),
+		"header not an object": sign(`"HS256"`, payload, key),
+		"payload not JSON":     sign(header, payload+"}", key),
+		"no exp":               without(`"exp":\d+,`, ""),
+		"exp null":             without(`"exp":\d+`, `"exp":null`),
 		"exp a string":         claim(`"exp":"9999999999"`),
 		"sub of nobody":        claim(`"sub":"2"`),
 		"sub a number":         claim(`"sub":1`),
-		"sub empty":            claim(`"sub":""`),
 		"sub with a sign":      claim(`"sub":"+1"`),
 		"sub out of range":     claim(`"sub":"9223372036854775808"`),
 		"another fingerprint":  claim(`"pwd":"AAAAAAAAAAA"`),
 	}
 	for i := range len(good) {
-		for _, b := range []byte{'.', good[i] ^ 1} {
-			if b != good[i] {
-				forged[fmt.Sprintf("byte %d is %q", i, b)] = good[:i] + string(b) + good[i+1:]
-			}
-		}
+		forged[fmt.Sprint("byte ", i)] = good[:i] + string(good[i]^1) + good[i+1:]
 	}
 	for name, token := range forged {
 		t.Run(name, func(t *testing.T) {
@@ -407,49 +374,43 @@ func TestTokenTime(t *testing.T) {
 	s.server.now = func() time.Time { return now }
 	s.signUp(t, "enrico")
 	token := s.token(t, "enrico", password)
+	s.me(t, token).contains(t, 200, `"enrico"`)
+	now = time.Unix(1_800_003_599, 999_000_000)
+	s.me(t, token).contains(t, 200, `"enrico"`)
+	now = time.Unix(1_800_003_600, 0)
+	s.me(t, token).is(t, 401, wrongToken)
+	s.logged(t, "the token has expired")
 	if payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); !strings.HasPrefix(string(payload), `{"sub":"1","iat":1800000000,"exp":1800003600,`) {
 		t.Errorf("payload %s", payload)
 	}
-	for at, status := range map[int64]int{0: 200, 3599: 200, 3600: 401, 1 << 30: 401} {
-		now = time.Unix(1_800_000_000+at, 0)
-		if a := s.me(t, token); a.status != status {
-			t.Errorf("after %d s: %d, want %d", at, a.status, status)
-		}
-	}
 }
 
-// TestVoidTokens checks that an edit of the account voids a token at once, that it is valid again after the edit is undone,
-// and that the log says why.
+// TestVoidTokens checks that an edit of the account voids a token, until the edit is undone.
 func TestVoidTokens(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
 	s.signUp(t, "anna")
 	token := s.token(t, "enrico", password)
 	before := readFile(t, s.path)
-	lines := strings.Split(before, "\n") // [ enrico anna ]
-	replace := func(old, new string) string { return strings.Replace(before, old, new, 1) }
-	const changed = "the user's name or password has changed since"
-	for _, row := range []struct{ name, text, reason string }{
-		{"disabled", replace(`"is_active":true`, `"is_active":false`), "the user is disabled"},
-		{"removed", "[\n" + lines[2] + "\n]\n", "the user was removed"},
-		{"all removed", "[]", "the user was removed"},
-		{"another password", replace(bcryptText.FindString(before), newHash(t, "other", 4)), changed},
-		{"ids exchanged", strings.NewReplacer(`"id":1,`, `"id":2,`, `"id":2,`, `"id":1,`).Replace(before), changed},
-		{"renamed", replace(`"enrico"`, `"enrica"`), changed},
-		{"another e-mail", replace("enrico@", "other@"), ""},
+	hash := bcryptText.FindString(before)
+	const removed, changed = "the user was removed", "the user's name or password has changed since"
+	for _, row := range []struct{ name, old, new, reason string }{ // in the file, old becomes new
+		{"disabled", `true}`, `false}`, "the user is disabled"},
+		{"removed", `"id":1,`, `"id":3,`, removed},
+		{"all removed", before, "[]", removed},
+		{"another password", hash, newHash(t, "other", 4), changed},
+		{"renamed", `"enrico"`, `"enrica"`, changed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			writeFile(t, s.path, row.text)
-			if row.reason == "" {
-				s.me(t, token).contains(t, 200, "other@")
-			} else {
-				s.me(t, token).is(t, 401, wrongToken)
-				s.logged(t, row.reason)
-			}
+			writeFile(t, s.path, strings.Replace(before, row.old, row.new, 1))
+			s.me(t, token).is(t, 401, wrongToken)
+			s.logged(t, row.reason)
 			writeFile(t, s.path, before)
 			s.me(t, token).contains(t, 200, "enrico@")
 		})
 	}
+	writeFile(t, s.path, strings.Replace(before, "enrico@", "other@", 1))
+	s.me(t, token).contains(t, 200, "other@")
 	writeFile(t, s.path, "[]")
 	s.signUp(t, "carla") // gets the id of enrico
 	s.me(t, token).is(t, 401, wrongToken)
@@ -458,61 +419,65 @@ func TestVoidTokens(t *testing.T) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Passwords
 
-// TestSameWork checks that each attempt gets one of two answers, after the same number of bcrypt's rounds, whatever the costs
-// of the hashes are, and that the log has the reason.
+// TestSameWork checks that each attempt takes the same number of rounds, and that the log has the reason.
 func TestSameWork(t *testing.T) {
 	s := newService(t)
 	s.server.users.cost = 5
-	user := func(id int, name, password string, cost int) string {
-		return fmt.Sprintf(`{"id":%d,"username":%q,"email":"a@b","hashed_password":%q,"is_active":%v}`,
-			id, name, newHash(t, password, cost), name != "disabled")
-	}
-	users := []string{user(1, "enrico", password, 5), user(2, "disabled", password, 5), user(3, "cyclic", "abcdefgh", 5),
-		user(4, "longest", strings.Repeat("x", 72), 5), user(5, "cheap", password, 4),
-		strings.Replace(user(6, "passlib", password, 5), "$2a$", "$2b$", 1), strings.Replace(user(7, "htpasswd", password, 5), "$2a$", "$2y$", 1)}
-	attempt := func(t *testing.T, name, password, reason string, rounds int) {
-		before := len(s.log.String())
-		a := s.login(t, name, password)
-		if reason == "" {
-			a.contains(t, 200, `"Login successful"`)
-		} else {
-			a.is(t, 401, wrongLogin)
-			s.logged(t, `reason="`+reason)
+	var users []string
+	add := func(name, password string, cost int) {
+		hash := newHash(t, password, cost)
+		if strings.HasPrefix(name, "$2") {
+			hash = name + hash[3:]
 		}
-		if log := s.log.String()[before:]; !strings.Contains(log, fmt.Sprintf(" rounds=%d ", rounds)) {
-			t.Errorf("not %d rounds: %s", rounds, log)
-		}
+		users = append(users, fmt.Sprintf(`{"id":%d,"username":%q,"email":"a@b","hashed_password":%q,"is_active":%v}`,
+			len(users)+1, name, hash, name != "disabled"))
+		writeFile(t, s.path, "["+strings.Join(users, ",")+"]")
 	}
-	writeFile(t, s.path, "["+strings.Join(users, ",")+"]")
-	for _, row := range []struct{ name, username, password, reason string }{
-		{"right", "enrico", password, ""},
-		{"right, a cheaper hash", "cheap", password, ""},
-		{"right, cyclic", "cyclic", "abcdefgh", ""},
-		{"right, longest", "longest", strings.Repeat("x", 72), ""},
-		{"right, $2b$", "passlib", password, ""},
-		{"right, $2y$", "htpasswd", password, ""},
-		{"wrong", "enrico", "wrong", "wrong password"},
-		{"wrong, a cheaper hash", "cheap", "wrong", "wrong password"},
-		{"unknown", "nobody", password, "unknown user"},
-		{"disabled", "disabled", password, "disabled user"},
-		{"too long", "longest", strings.Repeat("x", 73), "wrong password, which bcrypt takes for the right one"},
-		{"cyclic", "cyclic", "abcdefgh\x00abcdefgh", "wrong password, which bcrypt takes for the right one"},
-		{"not UTF-8", "longest", strings.Repeat("x", 72) + "\xff", "wrong password, which bcrypt takes for the right one"},
-		{"a space after the password", "enrico", password + " ", "wrong password"},
-		{"a space after the name", "enrico ", password, "unknown user"},
-		{"a long name", strings.Repeat("x", 60_000), password, "unknown user"},
+	longest := strings.Repeat("x", 72)
+	add("enrico", password, 5)
+	add("cheap", password, 4)
+	add("cyclic", "abcdefgh", 5)
+	add("longest", longest, 5)
+	add("$2b", password, 5) // passlib
+	add("$2y", password, 5) // htpasswd
+	add("disabled", password, 5)
+	attempt := func(username, password, reason string, rounds int) {
+		t.Run(fmt.Sprintf("%.9s %.17q %d", username, password, rounds), func(t *testing.T) {
+			before := len(s.log.String())
+			if a := s.login(t, username, password); reason == "" {
+				a.contains(t, 200, `"Login successful"`)
+			} else {
+				a.is(t, 401, wrongLogin).header(t, "WWW-Authenticate", `Bearer realm="auth"`)
+			}
+			log := s.log.String()[before:]
+			if !strings.Contains(log, fmt.Sprintf(" rounds=%d ", rounds)) || !strings.Contains(log, reason) {
+				t.Errorf("not %d rounds, or not %q: %s", rounds, reason, log)
+			}
+		})
+	}
+	const alike = `reason="wrong password, which bcrypt takes for the right one"`
+	for _, row := range [][3]string{
+		{"enrico", password}, {"cheap", password}, {"cyclic", "abcdefgh"}, {"longest", longest}, {"$2b", password}, {"$2y", password},
+		{"enrico", "wrong", `reason="wrong password"`},
+		{"enrico", password + " ", `reason="wrong password"`},
+		{"cheap", "wrong", `reason="wrong password"`},
+		{"nobody", password, `reason="unknown user"`},
+		{"enrico ", password, `reason="unknown user"`},
+		{strings.Repeat("x", 60_000), password, `reason="unknown user"`},
+		{"disabled", password, `reason="disabled user"`},
+		{"longest", longest + "x", alike}, {"longest", longest + "\xff", alike}, {"cyclic", "abcdefgh\x00abcdefgh", alike},
 	} {
-		t.Run(row.name, func(t *testing.T) { attempt(t, row.username, row.password, row.reason, 32) })
+		attempt(row[0], row[1], row[2], 32)
 	}
-	s.login(t, "enrico", "wrong").header(t, "WWW-Authenticate", `Bearer realm="auth"`)
 	const warning = `msg="a stored hash costs more than -cost: every log-in takes that long" highest=6`
 	if strings.Contains(s.log.String(), warning) {
 		t.Error("the warning came too early")
 	}
-	writeFile(t, s.path, "["+strings.Join(append(users, user(8, "dear", password, 6)), ",")+"]")
-	for name, reason := range map[string]string{"enrico": "", "dear": "", "nobody": "unknown user", "disabled": "disabled user", "cheap": ""} {
-		t.Run("beside a dearer hash: "+name, func(t *testing.T) { attempt(t, name, password, reason, 64) })
+	add("dear", password, 6)
+	for _, name := range []string{"enrico", "dear", "cheap"} {
+		attempt(name, password, "", 64)
 	}
+	attempt("nobody", password, `reason="unknown user"`, 64)
 	s.logged(t, warning)
 }
 
@@ -539,7 +504,7 @@ func TestBcryptError(t *testing.T) {
 // ---------------------------------------------------------------------------------------------------------------------
 // The users file
 
-// TestCrash kills the program again and again while clients sign up. All who were told 201 are in the file.
+// TestCrash kills the program while clients sign up. All who were told 201 are in the file.
 func TestCrash(t *testing.T) {
 	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
 	p := start(t, "-cost", "4", secret)
@@ -549,44 +514,38 @@ func TestCrash(t *testing.T) {
 	}
 	token := p.token(t, "enrico", password)
 	for round := range 4 {
-		var created sync.Map
-		var count atomic.Int32
-		enough := make(chan struct{})
+		created := make(chan string, 4000)
 		go together(4, func(client int) int {
 			for i := range 1000 {
 				name := fmt.Sprintf("u%d-%d-%d", round, client, i)
-				a, err := p.try("POST", "/auth/signup", strings.Replace(lessonSignup, "enrico", name, 1), "Content-Type", asJSON)
+				a, err := p.try("POST", "/auth/signup", strings.ReplaceAll(lessonSignup, "enrico", name), "Content-Type", asJSON)
 				if err != nil {
 					return 0 // killed
 				}
-				created.Store(name, a.status)
-				if count.Add(1) == int32(5+11*round) {
-					close(enough)
-				}
+				a.is(t, 201, a.body)
+				created <- name
 			}
 			return 0
 		})
-		<-enough
+		await(t, "some sign-ups", func() bool { return len(created) > 5+11*round })
 		p.kill()
 		text := readFile(t, p.path)
-		p = start(t, "-cost", "4", "-users", p.path, secret)
-		created.Range(func(name, status any) bool {
-			if status != 201 || !strings.Contains(text, fmt.Sprintf("%q", name)) {
-				t.Errorf("%s was told %d, and the file is\n%s", name, status, text)
+		for range len(created) {
+			if name := <-created; !strings.Contains(text, `"`+name+`"`) {
+				t.Errorf("%s was told 201, and the file is\n%s", name, text)
 			}
-			return true
-		})
+		}
+		p = start(t, "-cost", "4", "-users", p.path, secret)
 		if entries, _ := os.ReadDir(filepath.Dir(p.path)); len(entries) != 1 {
 			t.Errorf("a temporary file stays: %v", entries)
 		}
 		p.me(t, token).contains(t, 200, `"enrico"`)
 	}
 	p.kill()
-	start(t, "-cost", "4", "-users", p.path, "AUTH_SECRET="+strings.Repeat("o", 32)).me(t, token).is(t, 401, wrongToken)
+	start(t, "-users", p.path, "AUTH_SECRET="+strings.Repeat("o", 32)).me(t, token).is(t, 401, wrongToken)
 }
 
-// TestBrokenEdits checks that an edit that can't be read is neither used nor overwritten, that the log names line and fault
-// once, and that the program refuses to start with it.
+// TestBrokenEdits checks that an edit with a fault is neither used nor overwritten, and that the log names its line once.
 func TestBrokenEdits(t *testing.T) {
 	hash := newHash(t, password, 4)
 	one := `{"id":1,"username":"enrico","email":"e@example.com","hashed_password":"` + hash + `","is_active":true}`
@@ -657,7 +616,7 @@ func TestBrokenEdits(t *testing.T) {
 	}
 }
 
-// TestEdits edits the file as editors do. The next request sees it, and a sign-up right after it keeps it.
+// TestEdits edits the file as editors do. The next request sees it, and a sign-up keeps it.
 func TestEdits(t *testing.T) {
 	for name, edit := range map[string]func(path, text string) error{
 		"truncate and write (VS Code, nano)": func(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) },
@@ -681,9 +640,7 @@ func TestEdits(t *testing.T) {
 				var mail string
 				for _, letter := range "abc" { // edits of one length
 					mail = fmt.Sprintf("mail%d%c@example.com", i, letter)
-					if err := edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)); err != nil {
-						t.Fatal(err)
-					}
+					must(t, edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
 					s.me(t, token).contains(t, 200, mail)
 				}
 				if status := s.signUp(t, fmt.Sprint("user", i)); status != 201 || !strings.Contains(readFile(t, s.path), mail) {
@@ -708,29 +665,20 @@ func TestGone(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
 	token := s.token(t, "enrico", password)
-	for _, row := range []struct {
-		do     func() error
-		status int // of a sign-up
-		logged string
-	}{
-		{func() error { return os.Rename(s.path, s.path+"~") }, 503, "users.json is gone: put it back, or begin without users: echo '[]' > "},
-		{func() error { return os.Mkdir(s.path, 0o700) }, 503, "users.json is not a file, but a folder, a pipe or a device"},
-		{func() error { return errors.Join(os.Remove(s.path), os.Rename(s.path+"~", s.path)) }, 400, `msg="read the users file" users=1`},
-	} {
-		if err := row.do(); err != nil {
-			t.Fatal(err)
-		}
+	step := func(err error, status int, logged string) {
+		t.Helper()
 		s.me(t, token).contains(t, 200, `"enrico"`)
-		if status := s.signUp(t, "enrico"); status != row.status {
-			t.Errorf("sign-up gets %d, want %d", status, row.status)
+		if got := s.signUp(t, "enrico"); got != status || err != nil {
+			t.Errorf("sign-up gets %d, want %d (%v)", got, status, err)
 		}
-		s.logged(t, row.logged)
+		s.logged(t, logged)
 	}
+	step(os.Rename(s.path, s.path+"~"), 503, "users.json is gone: put it back, or begin without users: echo '[]' > ")
+	step(os.Mkdir(s.path, 0o700), 503, "users.json is not a file, but a folder, a pipe or a device")
+	step(errors.Join(os.Remove(s.path), os.Rename(s.path+"~", s.path)), 400, `msg="read the users file" users=1`)
 	writeFile(t, s.path, "[]")
 	s.me(t, token).is(t, 401, wrongToken)
-	if err := os.Remove(s.path); err != nil { // there is nobody to forget
-		t.Fatal(err)
-	}
+	must(t, os.Remove(s.path))
 	if status := s.signUp(t, "anna"); status != 201 {
 		t.Errorf("without file and users: %d", status)
 	}
@@ -739,15 +687,14 @@ func TestGone(t *testing.T) {
 // TestHandWritten checks that a save keeps what a person wrote: members, order and layout.
 func TestHandWritten(t *testing.T) {
 	s := newService(t)
-	const byHand = "[\r\n  {\r\n    \"note\": \"prefers <b>tea</b> \\u00fc 1.0e2 ]\", \"id\": 7,\r\n    \"username\": \"Enrico\", \"email\": \"enrico@example.com\",\r\n" +
-		"    \"hashed_password\": \"HASH\", \"is_active\": true, \"tags\": [1.50, {\"a\": null}]\r\n  }"
-	text := strings.Replace(byHand, "HASH", newHash(t, password, 4), 1)
+	text := strings.Replace("[\r\n  {\r\n \"note\":\"<b>\\u00fc ]\",\t\"id\": 7,\"username\":\"Enrico\",\"email\":\"e@b\",\r\n"+
+		`"hashed_password":"HASH","is_active":true,"tags":[1.50,{"a":null}]}`, "HASH", newHash(t, password, 4), 1)
 	writeFile(t, s.path, "\ufeff"+text+"\r\n ]\r\n\r\n")
 	s.login(t, "enrico", password).contains(t, 200, `"user_id":7`)
 	s.signUp(t, "anna")
 	s.signUp(t, "carla")
 	want := text + ",\n" + `{"id":8,"username":"anna",…,"is_active":true}` + ",\n" + `{"id":9,"username":"carla",…,"is_active":true}` + "\n]\n"
-	if got := regexp.MustCompile(`"email":"[ac].*?"\$.*?"`).ReplaceAllString(readFile(t, s.path), "…"); got != want {
+	if got := regexp.MustCompile(`"email":"\w+@example.*?"\$.*?"`).ReplaceAllString(readFile(t, s.path), "…"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	writeFile(t, s.path, strings.Replace(text, `"id": 7`, `"id": 9223372036854775807`, 1)+"]")
@@ -766,63 +713,39 @@ func TestModesAndLinks(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, umask := range []string{"000", "777"} {
 		p := start(t, "-cost", "4", "-users", at(umask), "UMASK="+umask)
-		p.signUp(t, "enrico")
-		for range 2 {
+		for _, name := range []string{"enrico", "anna"} {
+			p.signUp(t, name)
 			if info, err := os.Stat(p.path); err != nil || info.Mode() != 0o600 {
-				t.Errorf("umask %s: %v, %v", umask, info.Mode(), err)
+				t.Errorf("umask %s: %v, %v", umask, info, err)
 			}
 			os.Chmod(p.path, 0o666)
-			p.signUp(t, "anna")
 		}
 	}
-	mkdir := func(name string) {
-		if err := os.Mkdir(at(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := func(to, name string) {
-		if err := os.Symlink(to, at(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mkdir("data")
-	mkdir("etc")
-	writeFile(t, at("data/real.json"), "[]")
-	writeFile(t, at("data/.real.json.authflow-123"), "what a killed program left")
-	writeFile(t, at("data/.real.json.note"), "what only looks like that")
-	link("../data/real.json", "etc/users.json")
-	link("etc/users.json", "link")
-	p := start(t, "-cost", "4", "-users", at("link"))
-	p.signUp(t, "enrico")
-	if info, err := os.Lstat(at("link")); err != nil || info.Mode()&fs.ModeSymlink == 0 || !strings.Contains(readFile(t, at("data/real.json")), "enrico") {
-		t.Error("the link was replaced", err)
-	}
-	for folder, want := range map[string]int{"data": 2, "etc": 1} {
-		if entries, _ := os.ReadDir(at(folder)); len(entries) != want {
-			t.Errorf("in %s: %v", folder, entries)
-		}
-	}
-
-	// What can't be a users file is refused in one line.
-	link("missing", "dangling")
-	link("self", "self")
-	if err := exec.Command("mkfifo", at("pipe")).Run(); err != nil {
+	writeFile(t, at("real.json"), "[]")
+	writeFile(t, at(".real.json.authflow-123"), "what a killed program left")
+	writeFile(t, at(".real.json.note"), "what only looks like that")
+	if err := errors.Join(os.Mkdir(at("etc"), 0o700), os.Symlink("../real.json", at("etc/users.json")), os.Symlink("etc/users.json", at("link")),
+		os.Symlink("missing", at("dangling")), os.Symlink("self", at("self")), exec.Command("mkfifo", at("pipe")).Run()); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{
+	start(t, "-cost", "4", "-users", at("link")).signUp(t, "enrico")
+	if link, _ := os.Readlink(at("link")); link != "etc/users.json" || !strings.Contains(readFile(t, at("real.json")), "enrico") {
+		t.Errorf("the link is %q", link)
+	}
+	if left, _ := filepath.Glob(at(".real*")); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	for path, want := range map[string]string{ // what can't be a users file is refused in one line
 		at("pipe"):     at("pipe") + " is not a file, but a folder, a pipe or a device",
-		"/dev/null":    "/dev/null is not a file",
 		at("dangling"): at("dangling") + " leads nowhere (a symbolic link to a missing file?)",
 		at("self"):     at("self") + " leads nowhere",
 		at("no/u"):     "the folder of the users file can't be read; make it first: open " + at("no"),
 	} {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			var stderr bytes.Buffer
-			status := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-users", path}, noEnvironment, &stderr)
-			if status != 1 || !strings.HasPrefix(stderr.String(), "authflow: "+want) || strings.Count(stderr.String(), "\n") != 1 {
-				t.Errorf("exit status %d, %s", status, &stderr)
-			}
-		})
+		var stderr bytes.Buffer
+		status := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-users", path}, noEnvironment, &stderr)
+		if status != 1 || !strings.HasPrefix(stderr.String(), "authflow: "+want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: exit status %d, %s", path, status, &stderr)
+		}
 	}
 }
 
@@ -832,15 +755,13 @@ func TestFullDisk(t *testing.T) {
 	mount(t, "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir)
 	p := start(t, "-cost", "4", "-users", filepath.Join(dir, "users.json"))
 	p.signUp(t, "enrico")
+	before := readFile(t, p.path)
 	refused := func(reason string) {
 		t.Helper()
-		before := readFile(t, p.path)
 		p.signup(t, strings.Replace(lessonSignup, "enrico", "anna", 1)).is(t, 503, notStored).header(t, "Retry-After", "5")
-		if got := readFile(t, p.path); got != before {
-			t.Errorf("the file has changed:\n%s", got)
-		}
-		if left, _ := filepath.Glob(filepath.Join(dir, ".users*")); left != nil {
-			t.Errorf("a temporary file stays: %v", left)
+		left, _ := filepath.Glob(filepath.Join(dir, ".users*"))
+		if got := readFile(t, p.path); got != before || left != nil {
+			t.Errorf("left are %v, and the file is\n%s", left, got)
 		}
 		p.logged(t, reason)
 		p.login(t, "enrico", password).contains(t, 200, `"user_id":1`)
@@ -851,16 +772,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal("the disk isn't full")
 	}
 	refused("no space left on device")
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	if status := p.signUp(t, "berta"); status != 201 {
-		t.Errorf("with room again: %d", status)
-	}
+	must(t, os.Remove(filler))
 	mount(t, "-o", "remount,ro", dir)
 	refused("read-only file system")
-	q := start(t, "-cost", "4", "-users", p.path)
-	q.logged(t, `level=WARN msg="sign-ups will get 503: the users file's folder can't be written to"`)
+	start(t, "-users", p.path).logged(t, `level=WARN msg="sign-ups will get 503: the users file's folder can't be written to"`)
 	mount(t, "-o", "remount,rw", dir)
 	mount(t, "--bind", p.path, p.path)
 	refused("device or resource busy")
@@ -877,52 +792,51 @@ func TestFailingDisk(t *testing.T) {
 	stop := strace(t, p, "-y", "-o", calls, "-e", "trace=fsync,/^rename")
 	p.signUp(t, "alma")
 	stop()
-	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/\.users\.json\.authflow-\d+>\).*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
-	if text := readFile(t, calls); !order.MatchString(text) {
-		t.Errorf("a save does not sync the file, rename it and sync the folder:\n%s", text)
+	order := `(?s)fsync\(\d+<` + folder + `/\.users\.json\.authflow-\d+>\).*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`
+	if text := readFile(t, calls); !regexp.MustCompile(order).MatchString(text) {
+		t.Errorf("not in the order sync, rename, sync:\n%s", text)
 	}
-
 	for _, row := range []struct {
-		name, reason string
-		exists       bool // afterwards
-		rules        []string
+		name, rule, path, logged string
+		status                   int
+		exists                   bool // afterwards
 	}{
-		{"the file's fsync", "input/output error", false, []string{"-e", "inject=fsync:error=EIO"}},
-		{"the rename", "permission denied", false, []string{"-e", "inject=/^rename:error=EACCES"}},
-		{"the folder's fsync", "input/output error", true, []string{"-P", folder, "-e", "inject=fsync:error=EIO"}},
-		{"a folder that can't be synced", "", true, []string{"-P", folder, "-e", "inject=fsync:error=EINVAL"}},
+		{"file", "fsync:error=EIO", "", "input/output error", 503, false},
+		{"rename", "/^rename:error=EACCES", "", "permission denied", 503, false},
+		{"folder", "fsync:error=EIO", folder, "input/output error", 503, true},
+		{"folder-without-sync", "fsync:error=EINVAL", folder, "", 201, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			name := fmt.Sprint("user", len(row.name))
-			before := readFile(t, p.path)
-			stop := strace(t, p, append(row.rules, "-o", os.DevNull)...)
-			status := p.signUp(t, name)
-			stop()
-			if (status == 201) != (row.reason == "") {
-				t.Errorf("sign-up gets %d", status)
+			args := []string{"-o", os.DevNull, "-e", "inject=" + row.rule}
+			if row.path != "" {
+				args = append(args, "-P", row.path)
 			}
-			p.logged(t, row.reason)
+			stop := strace(t, p, args...)
+			status := p.signUp(t, row.name)
+			stop()
+			p.logged(t, row.logged)
 			p.me(t, token).contains(t, 200, `"enrico"`)
-			if exists := p.login(t, name, password).status == 200; exists != row.exists || exists != (readFile(t, p.path) != before) {
-				t.Errorf("exists: %v, want %v, and the file is\n%s", exists, row.exists, readFile(t, p.path))
+			exists := p.login(t, row.name, password).status == 200
+			if inFile := strings.Contains(readFile(t, p.path), row.name+"@"); status != row.status || exists != row.exists || inFile != row.exists {
+				t.Errorf("%d, exists: %v, in the file: %v", status, exists, inFile)
+			}
+			if status := p.signUp(t, "after-"+row.name); status != 201 {
+				t.Errorf("afterwards sign-up gets %d", status)
 			}
 			if entries, _ := os.ReadDir(folder); len(entries) != 1 {
 				t.Errorf("a temporary file stays: %v", entries)
-			}
-			if status := p.signUp(t, "after-"+name); status != 201 {
-				t.Errorf("afterwards sign-up gets %d", status)
 			}
 		})
 	}
 
 	// While the disk is slow, only the sign-up waits for it. An edit in that time is not overwritten.
 	defer strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=400000")()
-	signUp := func(name string) (status chan int) {
-		status = make(chan int, 1)
+	signUp := func(name string) chan int {
+		status := make(chan int, 1)
 		go func() { status <- p.signUp(t, name) }()
 		await(t, "a temporary file", func() bool {
-			found, _ := filepath.Glob(filepath.Join(folder, ".users*"))
-			return len(found) > 0
+			entries, _ := os.ReadDir(folder)
+			return len(entries) == 2
 		})
 		return status
 	}
@@ -958,13 +872,11 @@ func TestUsage(t *testing.T) {
 		{"serve", "", `unexpected argument "serve": there are only flags`},
 		{"-cost 3", "", `invalid value "3" for flag -cost: it must be 4 to 16`},
 		{"-cost 17", "", `invalid value "17" for flag -cost: it must be 4 to 16`},
-		{"-cost x", "", `invalid value "x" for flag -cost: it must be 4 to 16`},
 		{"-addr 8000", "", "-addr must be host:port, such as 127.0.0.1:8000"},
 		{"-users ", "", "-users must name a file"},
 		{"-token-ttl 30d", "", `invalid value "30d" for flag -token-ttl: it must be at least 1s, in h, m and s, such as 24h or 1h30m`},
 		{"-token-ttl 999ms", "", `invalid value "999ms" for flag -token-ttl: it must be at least 1s`},
 		{"-tls-cert cert.pem", "", "-tls-cert and -tls-key go together"},
-		{"-tls-key key.pem", "", "-tls-cert and -tls-key go together"},
 		{"-allow-origin *", "", `invalid value "*" for flag -allow-origin: it must be an origin in lower case, such as http://localhost:5173`},
 		{"-allow-origin null", "", "invalid value"},
 		{"-allow-origin localhost:5173", "", "invalid value"},
@@ -998,51 +910,42 @@ func TestCannotServe(t *testing.T) {
 		"authflow: -tls-cert or -tls-key: open nosuch.pem: ": {"-tls-cert", "nosuch.pem", "-tls-key", "nosuch.pem"},
 	} {
 		q := launch(t, args...)
-		if status, log := q.exit(t), q.log.String(); status != 1 || !strings.HasPrefix(lastLine(log), want) {
-			t.Errorf("exit status %d, %s", status, log)
+		if status := q.exit(t); status != 1 || !strings.HasPrefix(q.log.String(), want) || strings.Count(q.log.String(), "\n") != 1 {
+			t.Errorf("exit status %d, %s", status, q.log)
 		}
 	}
-	if readFile(t, temp) == "" {
-		t.Error("the second program touched the first one's file")
-	}
+	readFile(t, temp) // the second program did not touch the first one's file
 }
 
-// TestStart checks what the program says at its start: the addresses, the warnings, and no more.
+// TestStart checks what the program says at its start, and no more.
 func TestStart(t *testing.T) {
-	const noSecret, lowCost, inTheClear, readable = "AUTH_SECRET is not set", "hashed too fast", "unencrypted", "chmod 600"
-	readableFile := filepath.Join(t.TempDir(), "users.json")
-	writeFile(t, readableFile, "[]")
+	readable := filepath.Join(t.TempDir(), "users.json")
+	writeFile(t, readable, "[]")
 	old := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.Chmod(readableFile, 0o640), os.Chtimes(readableFile, old, old)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(os.Chmod(readable, 0o640), os.Chtimes(readable, old, old)))
 	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
 	for _, row := range []struct {
-		name, want string
-		flags      []string
+		name, warning string
+		args          []string
 	}{
-		{"nothing to say", "", []string{secret, "-cost", "10"}},
-		{"no secret", noSecret, nil},
-		{"low cost", lowCost, []string{secret, "-cost", "9"}},
-		{"IPv6 loopback", "", []string{secret, "-addr", "[::1]:0"}},
-		{"all addresses", inTheClear, []string{secret, "-addr", "0.0.0.0:0"}},
-		{"readable file", readable, []string{secret, "-users", readableFile}},
+		{"nothing", "", []string{secret, "-cost", "10"}},
+		{"no secret", "AUTH_SECRET is not set", nil},
+		{"low cost", "hashed too fast", []string{secret, "-cost", "9"}},
+		{"all addresses", "unencrypted", []string{secret, "-addr", "0.0.0.0:0"}},
+		{"readable file", "chmod 600", []string{secret, "-users", readable}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if row.want == readable && runtime.GOOS == "windows" {
+			if row.name == "readable file" && runtime.GOOS == "windows" {
 				t.Skip("needs modes")
 			}
-			text := start(t, row.flags...).log.String()
-			if !strings.Contains(text, row.want) || strings.Count(text, "level=WARN") != min(1, len(row.want)) {
+			text := start(t, row.args...).log.String()
+			if !strings.Contains(text, row.warning) || strings.Count(text, "level=WARN") != min(1, len(row.warning)) {
 				t.Error(text)
 			}
 			for _, url := range regexp.MustCompile(`url=(\S+)`).FindAllStringSubmatch(text, -1) {
-				resp, err := client.Get(url[1] + "/healthz")
-				if err != nil || strings.Contains(url[1], "0.0.0.0") || strings.Contains(url[1], "[::]") {
+				if a, err := (api{url: url[1]}).try("GET", "/healthz", ""); err != nil || a.status != 200 || strings.Contains(url[1], "0.0.0.0") {
 					t.Errorf("%s: %v", url[1], err)
-					continue
 				}
-				resp.Body.Close()
 			}
 		})
 	}
@@ -1059,9 +962,7 @@ func TestStop(t *testing.T) {
 		conn := dial(t, p.url, fmt.Sprintf("POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", asForm, len(body)))
 		reader := bufio.NewReader(conn)
 		reader.ReadString('\n') // 100 Continue: it has begun
-		if err := p.cmd.Process.Signal(sig); err != nil {
-			t.Fatal(err)
-		}
+		must(t, p.cmd.Process.Signal(sig))
 		p.logged(t, "msg=stopping")
 		io.WriteString(conn, body)
 		if rest, _ := io.ReadAll(reader); !strings.HasSuffix(string(rest), wrongLogin) {
@@ -1073,50 +974,38 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestTLS serves HTTPS with a certificate made here.
+// TestTLS serves HTTPS with httptest's certificate.
 func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	keyDER, errKey := x509.MarshalPKCS8PrivateKey(key)
-	if err := errors.Join(err, errKey); err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	writeFile(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
-	writeFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
-	p := start(t, "-cost", "4", "-tls-cert", certFile, "-tls-key", keyFile, "-addr", "0.0.0.0:0")
+	other := httptest.NewTLSServer(nil)
+	defer other.Close()
+	cert := other.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "cert-and-key.pem")
+	writeFile(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))+
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	p := start(t, "-cost", "4", "-tls-cert", file, "-tls-key", file, "-addr", "0.0.0.0:0")
 	if !strings.HasPrefix(p.url, "https://127.0.0.1:") || strings.Contains(p.log.String(), "unencrypted") {
 		t.Error(p.log)
 	}
 	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
 }
 
-// TestLog checks that a request is one line, without secrets, and that nothing a client sends can forge or flood lines.
+// TestLog checks that a request is one line, without secrets, whatever a client sends.
 func TestLog(t *testing.T) {
 	s := newService(t)
-	s.signup(t, lessonSignup)
+	s.signUp(t, "enrico")
 	token := s.token(t, "enrico", password)
 	s.login(t, "enrico", "wrong-password")
-	s.login(t, password, "the password as the name")
+	s.login(t, password, "x")
 	s.me(t, token+"x")
 	s.do(t, "GET", "/auth/me?access_token="+token+"&password="+password, "", "Authorization", "Bearer "+token)
-	for _, request := range []string{
-		"GET /%0d%0atime=forged%20level=INFO",
-		"GET /\u202egnp.exe",
-		"GET /%1b%5b2J%e2%80%ae",
-		"GET /" + strings.Repeat("x", 8000),
-		strings.Repeat("X", 8000) + " /",
-		"GET /\xff\xfe",
-	} {
+	for _, request := range []string{"GET /%0d%0atime=forged%20level=INFO", "GET /\u202egnp.exe", "GET /%1b%5b2J%e2%80%ae",
+		"GET /" + strings.Repeat("x", 8000), strings.Repeat("X", 8000) + " /", "GET /\xff\xfe"} {
 		s.raw(t, request, "")
 	}
 	text := s.log.String()
-	hash := bcryptText.FindString(readFile(t, s.path))
-	for _, secret := range []string{password, "wrong-password", "as+the", "as the name", token, strings.Split(token, ".")[2], hash[29:], "the key"} {
+	for _, secret := range []string{password, "wrong-password", token, strings.Split(token, ".")[2], bcryptText.FindString(readFile(t, s.path))[29:], "the key"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%q is in the log:\n%s", secret, text)
 		}
@@ -1131,62 +1020,46 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestSteps checks that -v, and only -v, tells each step and the reason of each refusal. All lines of a request have its
-// number.
+// TestSteps checks that only -v tells each step and the reason of each refusal, with the number of the request.
 func TestSteps(t *testing.T) {
-	flow := func(flags ...string) string {
-		p := start(t, append(flags, "-cost", "4")...)
-		p.signup(t, lessonSignup)
-		p.me(t, p.token(t, "enrico", password))
+	flow := func(args ...string) string {
+		p := start(t, append(args, "-cost", "4")...)
 		p.me(t, "x.y.z")
 		p.do(t, "POST", "/auth/login", "", "Sec-Fetch-Site", "cross-site")
 		for range 11 {
 			p.login(t, "nobody", password)
 		}
 		p.kill()
-		_, text, _ := strings.Cut(p.log.String(), "msg=listening")
+		_, text, _ := strings.Cut(p.log.String(), "users=")
 		return text
 	}
-	if text := flow(); strings.Count(text, "\n") != 17 || strings.Contains(text, "DEBUG") {
+	if text := flow(); strings.Count(text, "\n") != 14 || strings.Contains(text, "DEBUG") {
 		t.Errorf("without -v:\n%s", text)
 	}
-	steps := regexp.MustCompile("(?s)" + strings.Join([]string{
-		`msg="hashed with bcrypt" req=1 cost=4 took=\S+s\n`,
-		`msg="saved the user" req=1 user_id=1 took=\S+s\n`,
-		`level=INFO msg=request req=1 method=POST path=/auth/signup status=201 took=\S+ addr=127\.0\.0\.1:\d+\n`,
-		`msg="compared with bcrypt" req=2 user_id=1 rounds=16 took=\S+s\n`,
-		`msg="right password: signed a token" req=2 user_id=1 expires_in=1h0m0s\n`,
-		`msg=request req=2 method=POST path=/auth/login status=200 `,
-		`msg="accepted the token" req=3 user_id=1\n`,
-		`msg="refused the token" req=4 reason="the signature doesn't fit"\n`,
-		`msg=request req=4 method=GET path=/auth/me status=401 `,
-		`msg="refused the request" req=5 status=403 detail="Cross-origin request refused"\n`,
-		`msg="refused the log-in" req=6 reason="unknown user"\n`,
-		`msg="refused the request" req=16 status=429 detail="Too many failed log-ins"\n`,
-	}, ".*"))
-	if text := flow("-v"); !steps.MatchString(text) {
+	steps := strings.Join([]string{
+		`msg="refused the token" req=1 reason="the signature doesn't fit"\n`,
+		`msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+\n`,
+		`msg="refused the request" req=2 status=403 detail="Cross-origin request refused"\n`,
+		`msg="refused the log-in" req=3 reason="unknown user"\n`,
+		`msg="refused the request" req=13 status=429 detail="Too many failed log-ins"\n`,
+	}, ".*")
+	if text := flow("-v"); !regexp.MustCompile("(?s)" + steps).MatchString(text) {
 		t.Errorf("with -v:\n%s", text)
 	}
 }
 
 // TestDependencies checks that the program consists of the standard library and bcrypt.
 func TestDependencies(t *testing.T) {
-	out, err := exec.Command(need(t, "go"), "list", "-deps", "-test", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path := range strings.FieldsSeq(string(out)) {
-		if !strings.Contains(path, "authflow") && path != "golang.org/x/crypto/bcrypt" && path != "golang.org/x/crypto/blowfish" {
-			t.Errorf("depends on %s", path)
-		}
+	out, err := exec.Command(need(t, "go"), "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	if got := strings.Fields(string(out)); err != nil || fmt.Sprint(got) != "[golang.org/x/crypto/blowfish golang.org/x/crypto/bcrypt authflow]" {
+		t.Error(got, err)
 	}
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Load and attack
 
-// TestSlots takes all slots. Requests wait for one in a line of limited length, a client that hangs up leaves the line, and
-// requests that don't hash don't wait.
+// TestSlots takes all slots. A limited number of requests wait, clients may hang up, and other requests don't wait.
 func TestSlots(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -1238,12 +1111,11 @@ func TestLongWait(t *testing.T) {
 
 // TestThrottle counts failures by account and address, and tries to get around that.
 func TestThrottle(t *testing.T) {
-	s := newServer(newStore(t, discard), []byte("key"), time.Hour)
+	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
 	now := time.Unix(1_800_000_000, 0)
 	s.now = func() time.Time { return now }
-	if _, err := s.users.create(user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4), IsActive: true}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := s.users.create(user{Username: "enrico", HashedPassword: newHash(t, password, 4), IsActive: true, Email: "a@b"})
+	must(t, err)
 	const home, away = "192.0.2.1:1111", "192.0.2.2:1111"
 	right := func(addr string) answer { return form(s, addr, "username=enrico&password=plaintextpassword") }
 	wrong := func(addr, name string) answer { return form(s, addr, "password=wrong&username="+name) }
@@ -1254,15 +1126,13 @@ func TestThrottle(t *testing.T) {
 	for _, name := range spellings {
 		wrong("192.0.2.1:2222", name).is(t, 429, tooManyTries).header(t, "Retry-After", "60")
 	}
-	right(home).is(t, 429, tooManyTries)
 	right("[::ffff:192.0.2.1]:1").is(t, 429, tooManyTries)
 	wrong(home, "anna").is(t, 401, wrongLogin)         // another account
 	right(away).contains(t, 200, `"Login successful"`) // another address
-	right(home).is(t, 429, tooManyTries)               // and that cleared nothing here
-	now = now.Add(59*time.Second + time.Millisecond)   // one try a minute
-	right(home).header(t, "Retry-After", "1")
+	now = now.Add(59*time.Second + time.Millisecond)
+	right(home).is(t, 429, tooManyTries).header(t, "Retry-After", "1")
 	now = now.Add(999 * time.Millisecond)
-	wrong(home, "enrico").is(t, 401, wrongLogin)
+	wrong(home, "enrico").is(t, 401, wrongLogin) // one try a minute
 	right(home).is(t, 429, tooManyTries).header(t, "Retry-After", "60")
 	now = now.Add(time.Minute)
 	for range 3 { // success clears it
@@ -1278,28 +1148,32 @@ func TestThrottle(t *testing.T) {
 	wrong("[2001:db8:1:2:ffff::9]:1", "nobody").is(t, 429, tooManyTries)
 	wrong("[2001:db8:1:3::1]:1", "nobody").is(t, 401, wrongLogin)
 	wrong(away, "carla").is(t, 401, wrongLogin)
+	most := 0
 	for i := range 10_100 {
-		s.throttle.record(newThrottleKey(strconv.Itoa(i), home), false, now)
+		s.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, now)
+		most = max(most, len(s.throttle.accounts))
 	}
-	if got := len(s.throttle.accounts); got > 10_000 || got < 50 {
-		t.Errorf("%d accounts are remembered", got)
+	if most != 10_000 {
+		t.Errorf("%d accounts were remembered", most)
 	}
 }
 
-// TestThrottleTogether checks that parallel tries get no more answers than tries one by one.
-func TestThrottleTogether(t *testing.T) {
+// TestTogether sends parallel sign-ups of one name, and parallel log-ins: no more get through than one by one.
+func TestTogether(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
-	try := func(password string) map[int]int {
-		return together(40, func(int) int { return s.login(t, "enrico", password).status })
+	got := []map[int]int{together(40, func(i int) int {
+		return s.signUp(t, []string{"enrico", "Enrico", "ENRICO", "enRICO"}[i%4])
+	})}
+	s.signUp(t, "anna")
+	for _, tried := range []string{password, "wrong", password} {
+		got = append(got, together(40, func(int) int { return s.login(t, "anna", tried).status }))
 	}
-	got := []map[int]int{try(password), try("wrong"), try(password)}
-	if want := "[map[200:40] map[401:10 429:30] map[429:40]]"; fmt.Sprint(got) != want {
+	if want := "[map[201:1 400:39] map[200:40] map[401:10 429:30] map[429:40]]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
 
-// TestSlowClients checks that a client that sends a byte a second is cut off. Clock and network are synctest's.
+// TestSlowClients sends a byte a second. Clock and network are synctest's.
 func TestSlowClients(t *testing.T) {
 	for request, limit := range map[string]time.Duration{
 		"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ":                                                             5 * time.Second,
@@ -1340,18 +1214,14 @@ func TestManual(t *testing.T) {
 	if status := run(t.Context(), []string{"-h"}, noEnvironment, &manual); status != 0 || !strings.Contains(readFile(t, "README.md"), manual.String()) {
 		t.Errorf("exit status %d; the README does not say\n%s", status, &manual)
 	}
-	var doc struct {
-		Paths map[string]map[string]struct{ Responses map[string]any }
-	}
-	if err := json.Unmarshal([]byte(openapiDocument), &doc); err != nil {
-		t.Fatal(err)
-	}
+	var doc struct{ Paths map[string]map[string]any }
+	must(t, json.Unmarshal([]byte(openapiDocument), &doc))
 	mux := routes(newServer(newStore(t, discard), nil, 0))
 	for path, methods := range doc.Paths {
-		for method, operation := range methods {
+		for method := range methods {
 			route := strings.ToUpper(method) + " " + path
-			if _, pattern := mux.Handler(httptest.NewRequest(strings.ToUpper(method), path, nil)); pattern != route || operation.Responses["default"] == nil {
-				t.Errorf("%s: pattern %q, responses %v", route, pattern, operation.Responses)
+			if _, pattern := mux.Handler(httptest.NewRequest(strings.ToUpper(method), path, nil)); pattern != route {
+				t.Errorf("%s is documented, and routed to %q", route, pattern)
 			}
 		}
 	}
@@ -1360,70 +1230,51 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestREADME runs the sh blocks of the README in one shell, as a student pastes them. After a block, a json block is what it
-// prints; tokens may be shortened. The README's text block is what -v logs.
+// TestREADME runs the sh blocks in one shell. The json blocks are their output, and the text block is what -v logs.
 func TestREADME(t *testing.T) {
 	need(t, "curl")
 	p := start(t, "-v")
-	var script strings.Builder
-	var want []string
+	script, want := "", ""
 	readme := readFile(t, "README.md")
 	for _, block := range regexp.MustCompile("(?s)\n```(sh|json)\n(.*?)```").FindAllStringSubmatch(readme, -1) {
 		if block[1] == "json" {
-			want = append(want, block[2])
-			script.WriteString("echo ====\n")
+			want += block[2] + "====\n"
+			script += "echo ====\n"
 		} else {
-			script.WriteString(block[2])
+			script += block[2]
 		}
 	}
-	shell := exec.Command(need(t, "bash"), "-c", strings.ReplaceAll(script.String(), "http://127.0.0.1:8000", p.url))
+	shell := exec.Command(need(t, "bash"), "-c", strings.ReplaceAll(script, "http://127.0.0.1:8000", p.url))
 	shell.Dir = filepath.Dir(p.path)
 	out, err := shell.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	mask := func(text, volatile string) string {
-		return strings.TrimSpace(regexp.MustCompile(volatile).ReplaceAllString(text, "~"))
-	}
-	got := strings.Split(string(out), "====\n")
-	if len(want) < 5 || len(got) != len(want)+1 {
-		t.Fatalf("%d outputs for %d expectations:\n%s", len(got)-1, len(want), out)
-	}
-	for i := range want {
-		if got, want := mask(got[i], `eyJ[\w.-]+`), mask(want[i], `eyJ[\w.…-]+`); got != want {
-			t.Errorf("output %d of the README:\n got %s\nwant %s", i+1, got, want)
-		}
+	must(t, err)
+	token := regexp.MustCompile(`eyJ[\w.…-]+`)
+	if got := token.ReplaceAllString(string(out), "eyJ"); got != token.ReplaceAllString(want, "eyJ") || strings.Count(want, "====") < 5 {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	p.kill()
 	_, log, _ := strings.Cut(p.log.String(), "users="+p.path+"\n")
+	volatile := regexp.MustCompile(`time=\S+ |took=\S+|addr=\S+`)
 	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)[1]
-	log = regexp.MustCompile(`time=\S+ `).ReplaceAllString(log, "")
-	const volatile = `took=\S+|addr=\S+`
-	if !strings.HasPrefix(mask(log, volatile), mask(steps, volatile)) {
+	if log := volatile.ReplaceAllString(log, ""); !strings.HasPrefix(log, volatile.ReplaceAllString(steps, "")) {
 		t.Errorf("-v logs\n%s\nand the README has\n%s", log, steps)
 	}
 }
 
-// TestPolicy checks that the page is one document: its policy allows its own script and style, and nothing from elsewhere.
+// TestPolicy checks that nothing in the page can load or run what is not its own. TestPage shows that it works that way.
 func TestPolicy(t *testing.T) {
 	a := newService(t).do(t, "GET", "/docs", "").header(t, "Content-Type", "text/html; charset=utf-8")
-	policy := "default-src 'none'"
-	for _, element := range []string{"script", "style"} {
-		found := regexp.MustCompile(`(?s)<`+element+`>(.*?)</`+element+`>`).FindAllStringSubmatch(a.body, -1)
-		if len(found) != 1 {
-			t.Fatalf("%d elements %s", len(found), element)
-		}
-		digest := sha256.Sum256([]byte(found[0][1]))
-		policy += "; " + element + "-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
+	const digest = "'sha256-[\\w+/]{43}='"
+	if policy := a.headers.Get("Content-Security-Policy"); !regexp.MustCompile("^default-src 'none'; script-src " + digest + "; style-src " + digest +
+		"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$").MatchString(policy) {
+		t.Error(policy)
 	}
-	a.header(t, "Content-Security-Policy", policy+"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	if found := regexp.MustCompile(`https?:|//cdn|innerHTML|insertAdjacentHTML|document\.write|eval\(| on\w+=|localStorage`).FindString(a.body); found != "" {
 		t.Errorf("the page has %s", found)
 	}
 }
 
-// TestPage drives the page in headless Chromium, by ChromeDriver's HTTP protocol (W3C WebDriver): the flow, a forged token, and
-// the API called by pages of two other origins.
+// TestPage drives the page in headless Chromium (W3C WebDriver), and calls the API from pages of two other origins.
 func TestPage(t *testing.T) {
 	chromium := need(t, "chromium")
 	front, other := httptest.NewServer(http.NotFoundHandler()), httptest.NewServer(http.NotFoundHandler())
@@ -1432,122 +1283,110 @@ func TestPage(t *testing.T) {
 	p := start(t, "-cost", "4", "-allow-origin", front.URL)
 	driver, said := exec.Command(need(t, "chromedriver"), "--port=0"), &output{}
 	driver.Stdout, driver.WaitDelay = said, time.Second // its browser may hold the pipe open
-	if err := driver.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, driver.Start())
 	defer driver.Wait()
 	defer driver.Process.Kill()
 	port := regexp.MustCompile(`on port (\d+)\.`)
 	await(t, "ChromeDriver", func() bool { return port.MatchString(said.String()) })
 	session := "http://127.0.0.1:" + port.FindStringSubmatch(said.String())[1] + "/session"
-	call := func(method, path, body string) (value json.RawMessage) {
+	call := func(method, path string, parameters any) (value json.RawMessage) {
 		t.Helper()
-		r, _ := http.NewRequest(method, session+path, strings.NewReader(body))
-		resp, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
+		text, _ := json.Marshal(parameters)
+		a, err := api{url: session}.try(method, path, string(text))
 		var reply struct{ Value json.RawMessage }
-		if err := json.NewDecoder(resp.Body).Decode(&reply); err != nil || resp.StatusCode != 200 {
-			t.Fatalf("%s %s: %v %s", path, body, err, reply.Value)
+		if json.Unmarshal([]byte(a.body), &reply); err != nil || a.status != 200 {
+			t.Fatal(path, a, err)
 		}
 		return reply.Value
 	}
-	options, _ := json.Marshal(map[string]any{"binary": chromium, "args": []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir=" + t.TempDir()}})
-	created := call("POST", "", `{"capabilities":{"alwaysMatch":{"browserName":"chrome","goog:loggingPrefs":{"browser":"ALL"},"goog:chromeOptions":`+string(options)+`}}}`)
-	var id struct{ SessionID string }
-	json.Unmarshal(created, &id)
-	session += "/" + id.SessionID
-	defer call("DELETE", "", "")
-	open := func(url string) { call("POST", "/url", fmt.Sprintf(`{"url":%q}`, url)) }
-	run := func(script string) (result string) { // what its promise returns
+	type object map[string]any
+	created := call("POST", "", object{"capabilities": object{"alwaysMatch": object{"goog:loggingPrefs": object{"browser": "ALL"},
+		"goog:chromeOptions": object{"binary": chromium, "args": strings.Fields("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run " +
+			"--disable-background-networking --disable-component-update --disable-sync --user-data-dir=" + t.TempDir())}}}})
+	session += "/" + regexp.MustCompile(`"sessionId":"(\w+)"`).FindStringSubmatch(string(created))[1]
+	defer call("DELETE", "", object{})
+	open := func(url string) { call("POST", "/url", object{"url": url}) }
+	run := func(script string, args ...any) (result string) { // what it returns, or its error
 		t.Helper()
-		body, _ := json.Marshal(map[string]any{"script": "const done = arguments[0]; (async () => {" + script + "})().then(done, (e) => done(String(e)))", "args": []any{}})
-		json.Unmarshal(call("POST", "/execute/async", string(body)), &result)
+		script = "let [a, b, done] = arguments; (async () => {" + script + "})().then(done, (e) => done(String(e)))"
+		json.Unmarshal(call("POST", "/execute/async", object{"script": script, "args": append(args, "", "")[:2]}), &result)
 		return result
 	}
 	fill := func(field, text string) {
-		run(fmt.Sprintf(`const e = document.querySelector(%q); e.value = %q; e.dispatchEvent(new Event("input", { bubbles: true }))`, field, text))
+		run(`a = document.querySelector(a); a.value = b; a.dispatchEvent(new Event("input", { bubbles: true }))`, field, text)
 	}
 	shows := func(selector, text string) {
 		t.Helper()
 		await(t, selector+" with "+text, func() bool {
-			return strings.Contains(run(fmt.Sprintf(`return document.querySelector(%q).textContent`, selector)), text)
+			return strings.Contains(run(`return document.querySelector(a).textContent`, selector), text)
 		})
 	}
 	press := func(step, status string) {
 		t.Helper()
-		run(fmt.Sprintf(`document.querySelector("#%s button:not([type=button])").click()`, step))
-		shows("#"+step+" [role=status]", status)
+		run(`document.querySelector(a + " button").click()`, step)
+		shows(step+" [role=status]", status)
 	}
 
 	open(p.url + "/docs")
 	fill("#signup-username", "en rico")
 	fill("#signup-email", "enrico@example.com")
 	fill("#signup-password", "short")
-	press("signup", "422 Unprocessable Entity")
+	press("#signup", "422 Unprocessable Entity")
 	shows("#signup-username-fault", "String should have only ASCII letters, digits and . _ - @ +")
-	if got := run(`const e = document.activeElement; return [e.id, e.ariaInvalid, e.getAttribute("aria-describedby")].join()`); got != "signup-username,true,signup-username-fault" {
+	if got := run(`a = document.activeElement; return [a.id, a.ariaInvalid, a.getAttribute("aria-describedby")].join()`); got != "signup-username,true,signup-username-fault" {
 		t.Errorf("the focus is on %s", got)
 	}
+	const hard = "it's <b>secret</b>"
 	fill("#signup-username", "enrico")
-	fill("#signup-password", "it's <b>secret</b>")
-	press("signup", "201 Created")
+	fill("#signup-password", hard)
+	press("#signup", "201 Created")
 	shows("section:has(#signup) .answer", `"user_id": 1`)
+	press("#me", "401 Unauthorized")
+	press("#login", "200 OK") // with what sign-up has put there
+	shows("#header-json", `"alg": "HS256"`)
+	shows("#payload-json", `"sub": "1"`)
 	if text := run(`return document.body.innerText`); strings.Contains(text, "secret") || strings.Contains(text, "String should") {
 		t.Errorf("the page shows the password, or an old fault:\n%s", text)
 	}
-	press("signup", "400 Bad Request")
-	press("me", "401 Unauthorized")
-	press("login", "200 OK") // with what sign-up has put there
-	shows("#header-json", `"alg": "HS256"`)
-	shows("#payload-json", `"sub": "1"`)
-	shows("#expiry", "59:")
-	press("me", "You are enrico")
+	press("#me", "You are enrico")
 	token := run(`return document.querySelector("#me-token").value`)
-	p.me(t, token).contains(t, 200, `"enrico"`)
 	shows("section:has(#me) .request", "Authorization: Bearer "+token)
 	fill("#me-token", strings.Replace(token, ".", ".x", 1))
-	press("me", "401 Unauthorized")
+	press("#me", "401 Unauthorized")
 	shows("section:has(#me) .answer", `error="invalid_token"`)
 	fill("#login-password", "wrong")
-	press("login", "401 Unauthorized")
-	run(`document.querySelectorAll("details").forEach((e) => e.open = true); document.querySelectorAll("input[type=checkbox]").forEach((e) => e.checked || e.click())`)
-	fill("#login-password", "it's <b>secret</b>")
-	press("login", "200 OK")
-	shows("section:has(#login) .request", "password=it%27s+%3Cb%3Esecret%3C%2Fb%3E")
+	press("#login", "401 Unauthorized")
+	shows("#token-age", "earlier")
+	run(`document.querySelector("#login-show").click()`)
+	fill("#login-password", hard)
+	press("#login", "200 OK")
 	out, err := exec.Command(need(t, "bash"), "-c", run(`return document.querySelector("section:has(#login) .curl").textContent`)).Output()
 	if err != nil || !strings.Contains(string(out), `"Login successful"`) {
 		t.Errorf("the page's curl: %v\n%s", err, out)
 	}
-	call("POST", "/goog/cdp/execute", `{"cmd":"Emulation.setDeviceMetricsOverride","params":{"width":320,"height":800,"deviceScaleFactor":2,"mobile":true}}`)
+	call("POST", "/goog/cdp/execute", object{"cmd": "Emulation.setDeviceMetricsOverride", "params": object{"width": 320, "height": 800, "deviceScaleFactor": 2, "mobile": true}})
 	if wide := run(`return String(document.documentElement.scrollWidth)`); wide != "320" {
 		t.Errorf("on a phone of 320 pixels the page is %s wide", wide)
 	}
-	for _, line := range regexp.MustCompile(`"message":"[^"]*`).FindAllString(string(call("POST", "/se/log", `{"type":"browser"}`)), -1) {
-		if !regexp.MustCompile(`the server responded with a status of (422|400|401)`).MatchString(line) {
+	for _, line := range regexp.MustCompile(`"message":"[^"]*`).FindAllString(string(call("POST", "/se/log", object{"type": "browser"})), -1) {
+		if !strings.Contains(line, "the server responded with a status of 4") {
 			t.Errorf("the console says %s", line)
 		}
 	}
 
 	const flow = `
-		const log = [], say = (response) => { log.push(response.status); return response; };
-		const send = (path, options) => fetch(%q + path, options).then(say);
-		const json = { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"username":"anna","email":"a@b","password":"plaintextpassword"}' };
-		await send("/auth/signup", json);
-		const login = await send("/auth/login", { method: "POST", body: new URLSearchParams({ username: "anna", password: "plaintextpassword" }) });
-		const me = await send("/auth/me", { headers: { Authorization: "Bearer " + (await login.json()).access_token } });
-		log.push((await me.json()).username);
-		const refused = await send("/auth/me", { headers: { Authorization: "Bearer x" } });
-		return [...log, refused.headers.get("WWW-Authenticate")].join();`
+		const send = (path, type, body) => fetch(a + "/auth/" + path, { method: "POST", headers: { "Content-Type": type }, body });
+		const me = (token) => fetch(a + "/auth/me", { headers: { Authorization: "Bearer " + token } });
+		const signup = await send("signup", "application/json", '{"username":"anna","email":"a@b","password":"plaintextpassword"}');
+		const login = await fetch(a + "/auth/login", { method: "POST", body: new URLSearchParams({ username: "anna", password: "plaintextpassword" }) });
+		const user = await me((await login.json()).access_token), refused = await me("x");
+		return [signup.status, (await user.json()).username, refused.status, refused.headers.get("WWW-Authenticate")].join()`
 	open(front.URL)
-	if got := run(fmt.Sprintf(flow, p.url)); got != `201,200,200,anna,401,Bearer realm="auth", error="invalid_token"` {
+	if got := run(flow, p.url); got != `201,anna,401,Bearer realm="auth", error="invalid_token"` {
 		t.Errorf("a page of the allowed origin: %s", got)
 	}
 	open(other.URL)
-	if got := run(fmt.Sprintf(flow, p.url)); got != "TypeError: Failed to fetch" {
+	if got := run(flow, p.url); got != "TypeError: Failed to fetch" {
 		t.Errorf("a page of another origin: %s", got)
 	}
 }
@@ -1555,58 +1394,25 @@ func TestPage(t *testing.T) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Fuzzing
 
-// FuzzSignup checks that each body gets an answer of the README's, and that a new user can log in.
-func FuzzSignup(f *testing.F) {
-	for _, seed := range []string{lessonSignup, `{}`, `{"username":"a","email":"a@b","password":"ü☃345678\ud83d\ude00"}`,
-		`{"username":"\u212a","email":"=?utf-8?q?a?=@b","password":"\ud800\ud8001234"}`,
-		`{"username":"a","username":"b","email":"\"a b\"@c","hashed_password":"12345678","password":"12345678"}`, "\xff", `{"a":` + strings.Repeat("[", 10_001)} {
-		f.Add([]byte(seed))
-	}
-	s := newService(f)
-	f.Fuzz(func(t *testing.T, body []byte) {
-		a := s.signup(t, string(body))
-		if !json.Valid([]byte(a.body)) || !slices.Contains([]int{201, 400, 413, 422}, a.status) {
-			t.Fatal(a)
-		}
-		var sent struct{ Username, Password, HashedPassword string }
-		if a.status != 201 || json.Unmarshal(body, &sent) != nil {
-			return
-		}
-		var members map[string]any
-		json.Unmarshal(body, &members)
-		password, ok := members["password"].(string)
-		if !ok {
-			password = members["hashed_password"].(string)
-		}
-		if a := s.login(t, members["username"].(string), password); a.status != 200 {
-			t.Fatalf("%q signed up and can't log in: %v", body, a)
-		}
-		if _, err := openStore(s.path, 4, discard); err != nil {
-			t.Fatalf("%q makes a file that can't be read: %v", body, err)
-		}
-		writeFile(t, s.path, "[]") // keep it small
-	})
-}
-
 // FuzzUsersFile checks that a save keeps all users of a file that can be read, and that the line of a fault is named.
 func FuzzUsersFile(f *testing.F) {
-	f.Add([]byte(readFile(f, "users.json.example")))
 	hash := newHash(f, password, 4)
-	for _, seed := range []string{"", "[]", "[ ]\n", "\ufeff[]", "[\n]]", "[}", "\xff", `[{"id":1,"username":"a","email":"a@b","hashed_password":"` + hash + `","is_active":true,"note":"]"}]`} {
-		f.Add([]byte(seed))
+	for _, seed := range []string{readFile(f, "users.json.example"), "", "[ ]\n", "\ufeff[]", "[\n]]", "[}", "\xff",
+		`[{"id":1,"username":"a","email":"a@b","hashed_password":"` + hash + `","is_active":true,"note":"]"}]`} {
+		f.Add(seed)
 	}
 	path := filepath.Join(f.TempDir(), "users.json")
-	f.Fuzz(func(t *testing.T, text []byte) {
-		writeFile(t, path, string(text))
+	f.Fuzz(func(t *testing.T, text string) {
+		writeFile(t, path, text)
 		s, err := openStore(path, 4, discard)
 		if err != nil {
-			if !regexp.MustCompile(`users\.json:\d+: .+`).MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
+			if !regexp.MustCompile(`users\.json:\d+: .+$`).MatchString(err.Error()) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return
 		}
 		if _, err := s.create(user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true}); err != nil {
-			return // taken, or no id is left
+			return // the name is taken, or no id is left
 		}
 		again, err := openStore(path, 4, discard)
 		if err != nil || fmt.Sprint(again.users) != fmt.Sprint(s.users) {
@@ -1625,7 +1431,6 @@ const (
 	benchTurn = 4 * time.Second // how long each of the two is measured
 )
 
-// perSecond calls f in n goroutines for a turn, and returns how often in a second.
 func perSecond(n int, f func()) float64 {
 	var count atomic.Int64
 	start := time.Now()
@@ -1639,7 +1444,7 @@ func perSecond(n int, f func()) float64 {
 	return float64(count.Load()) / time.Since(start).Seconds()
 }
 
-// report calls f for a turn, and reports the median and the 99th percentile of its time.
+// report reports the median and the 99th percentile of the time of f.
 func report(b *testing.B, name string, f func()) {
 	var took []time.Duration
 	for start := time.Now(); time.Since(start) < benchTurn; {
@@ -1682,8 +1487,7 @@ func BenchmarkMe(b *testing.B) {
 	}
 }
 
-// BenchmarkManyUsers compares a file of 100,000 users with none: a sign-up beside them, and reading the file, good or with a
-// fault at its end, with json.Unmarshal of its text.
+// BenchmarkManyUsers compares 100,000 users with none, and reading their file, also with a fault at its end, with json.Unmarshal.
 func BenchmarkManyUsers(b *testing.B) {
 	many := filepath.Join(b.TempDir(), "users.json")
 	text := manyUsers(b, many, 100_000)
@@ -1715,7 +1519,6 @@ func BenchmarkManyUsers(b *testing.B) {
 	b.ReportMetric(float64(took["broken"])/float64(took["unmarshal"]), "broken/unmarshal")
 }
 
-// manyUsers writes a users file of n users, of cost 4.
 func manyUsers(t testing.TB, path string, n int) (text []byte) {
 	t.Helper()
 	hash := newHash(t, password, 4)
@@ -1731,7 +1534,7 @@ func manyUsers(t testing.TB, path string, n int) (text []byte) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Helpers
 
-// TestMain lets the test binary be authflow itself, when a test runs it again with AUTHFLOW_RUN set.
+// TestMain lets the test binary be authflow itself.
 func TestMain(m *testing.M) {
 	if os.Getenv("AUTHFLOW_RUN") != "" {
 		main()
@@ -1762,9 +1565,7 @@ type service struct {
 func newStore(t testing.TB, log *slog.Logger) *store {
 	t.Helper()
 	users, err := openStore(filepath.Join(t.TempDir(), "users.json"), 4, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return users
 }
 
@@ -1799,8 +1600,7 @@ type program struct {
 	ended chan struct{}
 }
 
-// start runs authflow on a free port and waits until it listens. An argument NAME=VALUE is for the environment, UMASK=… sets
-// the umask. The users file is in a folder of the test, unless -users is given.
+// start runs authflow on a free port and waits until it listens. NAME=VALUE is for the environment, UMASK=… sets the umask.
 func start(t testing.TB, args ...string) *program {
 	t.Helper()
 	p := launch(t, args...)
@@ -1817,7 +1617,6 @@ func start(t testing.TB, args ...string) *program {
 	return p
 }
 
-// launch is start without waiting.
 func launch(t testing.TB, args ...string) *program {
 	t.Helper()
 	p := &program{api: api{path: filepath.Join(t.TempDir(), "users.json"), log: &output{}}, ended: make(chan struct{})}
@@ -1839,9 +1638,7 @@ func launch(t testing.TB, args ...string) *program {
 	}
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env, p.cmd.Stderr = environment, p.log
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.cmd.Start())
 	go func() {
 		p.cmd.Wait()
 		close(p.ended)
@@ -1850,7 +1647,6 @@ func launch(t testing.TB, args ...string) *program {
 	return p
 }
 
-// exit waits for the program to end and returns its exit status.
 func (p *program) exit(t testing.TB) int {
 	t.Helper()
 	select {
@@ -1885,15 +1681,9 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// logged waits until the log has that text.
 func (s api) logged(t testing.TB, text string) {
 	t.Helper()
 	await(t, text, func() bool { return strings.Contains(s.log.String(), text) })
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // An answer is what came back.
@@ -1942,7 +1732,7 @@ func (s api) signup(t testing.TB, body string) answer {
 	return s.do(t, "POST", "/auth/signup", body, "Content-Type", asJSON)
 }
 
-// signUp signs up a user of that name with the lesson's password, and returns the status.
+// signUp signs up a user of that name with the lesson's password.
 func (s api) signUp(t testing.TB, username string) int {
 	t.Helper()
 	return s.signup(t, strings.ReplaceAll(lessonSignup, "enrico", username)).status
@@ -1953,7 +1743,6 @@ func (s api) login(t testing.TB, username, password string) answer {
 	return s.do(t, "POST", "/auth/login", url.Values{"username": {username}, "password": {password}}.Encode(), "Content-Type", asForm)
 }
 
-// token logs in and returns the token.
 func (s api) token(t testing.TB, username, password string) string {
 	t.Helper()
 	a := s.login(t, username, password)
@@ -1970,20 +1759,17 @@ func (s api) me(t testing.TB, token string) answer {
 	return s.do(t, "GET", "/auth/me", "", "Authorization", "Bearer "+token)
 }
 
-// dial connects and sends text.
 func dial(t testing.TB, url, text string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	go io.WriteString(conn, text) // the service may answer and close before it has read everything
 	return conn
 }
 
-// raw sends a request as it is: "METHOD path", and more header lines. It adds the length of the body, unless there is one.
+// raw sends "METHOD path" and more header lines as they are. It adds the length of the body unless there is one.
 func (s api) raw(t testing.TB, request, body string) answer {
 	t.Helper()
 	first, headers, _ := strings.Cut(request, "\r\n")
@@ -2000,7 +1786,6 @@ func (s api) raw(t testing.TB, request, body string) answer {
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
 
-// is fails the test unless the answer has that status and that body.
 func (a answer) is(t testing.TB, status int, body string) answer {
 	t.Helper()
 	if a.status != status || a.body != body {
@@ -2025,7 +1810,7 @@ func (a answer) header(t testing.TB, name, value string) answer {
 	return a
 }
 
-// faults fails the test unless the answer is a 422 with these faults: "type place, type place".
+// faults expects a 422 with these faults: "type place, type place".
 func (a answer) faults(t testing.TB, want string) answer {
 	t.Helper()
 	var body struct {
@@ -2065,7 +1850,6 @@ func together(n int, f func(i int) int) map[int]int {
 	return count
 }
 
-// await waits until something is so.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {
@@ -2075,33 +1859,32 @@ func await(t testing.TB, what string, so func() bool) {
 	}
 }
 
-func newHash(t testing.TB, password string, cost int) string {
+func must(t testing.TB, err error) {
 	t.Helper()
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newHash(t testing.TB, password string, cost int) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	must(t, err)
 	return string(hash)
 }
 
 func readFile(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
-// writeFile truncates and writes, as VS Code and nano do.
 func writeFile(t testing.TB, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// need skips the test where a program is missing.
 func need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -2111,7 +1894,6 @@ func need(t testing.TB, program string) string {
 	return path
 }
 
-// mount mounts something for the test.
 func mount(t *testing.T, args ...string) {
 	t.Helper()
 	if need(t, "mount"); os.Getuid() != 0 {
@@ -2123,15 +1905,13 @@ func mount(t *testing.T, args ...string) {
 	t.Cleanup(func() { exec.Command("umount", "-l", args[len(args)-1]).Run() })
 }
 
-// strace interferes with a running program as its arguments say, until stop is called.
+// strace interferes with a running program until stop is called.
 func strace(t *testing.T, p *program, args ...string) (stop func()) {
 	t.Helper()
 	tracer := exec.Command(need(t, "strace"), append([]string{"-f", "-e", "signal=none", "-p", strconv.Itoa(p.cmd.Process.Pid)}, args...)...)
 	said := &output{}
 	tracer.Stderr = said
-	if err := tracer.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, tracer.Start())
 	await(t, "strace", func() bool { return strings.Contains(said.String(), "attached") })
 	return func() {
 		tracer.Process.Signal(os.Interrupt)
