@@ -1,7 +1,6 @@
 package main
 
-// The tests use HTTP, the users file and the built program, as users do. They expect what goes over the wire, word for word.
-// The helpers are at the end.
+// The tests use HTTP, the users file and the program, as users do. The helpers are at the end.
 
 import (
 	"bufio"
@@ -41,7 +40,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// ---------------------------------------------------------------------------------------------------------------------
 // The lesson
 
 const (
@@ -77,14 +75,12 @@ func TestLesson(t *testing.T) {
 		{"members of the client's choice", signup, `{"username":"a4","email":"a@b","password":"plaintextpassword","id":77,"is_active":false,"role":"x"}`, 201, `{"message":"User created","user_id":4}`},
 		{"an id of 2**63", signup, `{"username":"a6","email":"a@b","password":"plaintextpassword","id":9223372036854775808}`, 201, created},
 		{"log in", login, "username=enrico&password=plaintextpassword", 200, loggedIn},
-		{"log in in other letters", login, "username=ENRICO&password=plaintextpassword", 200, loggedIn},
 		{"not made inactive", login, "username=a4&password=plaintextpassword", 200, loggedIn},
 		{"wrong password", login, "username=enrico&password=wrong", 401, wrongLogin},
 		{"unknown user", login, "username=nobody&password=wrong", 401, wrongLogin},
 		{"a Turkish dotted I", login, "username=enr%C4%B0co&password=plaintextpassword", 401, wrongLogin},
 		{"all of OAuth's parameters", login, "grant_type=password&username=enrico&password=plaintextpassword&scope=a+b&client_id=c&client_secret=d", 200, loggedIn},
-		{"empty grant_type", login, "grant_type=&username=enrico&password=plaintextpassword", 200, loggedIn},
-		{"unknown parameters, repeated", login, "username=enrico&password=plaintextpassword&foo=1&foo=2", 200, loggedIn},
+		{"unknown parameters, repeated", login, "grant_type=&username=ENRICO&password=plaintextpassword&foo=1&foo=2", 200, loggedIn},
 		{"every kind of character", signup, `{"username":"a.b_c-d@e+f","email":"a+b&c=d@example.com","password":" +&=%ü☃ \" "}`, 201, created},
 		{"its log-in", login, "username=a.b_c-d%40e%2Bf&password=+%2B%26%3D%25%C3%BC%E2%98%83+%22+", 200, loggedIn},
 		{"nothing is trimmed", login, "username=a.b_c-d%40e%2Bf&password=%2B%26%3D%25%C3%BC%E2%98%83+%22", 401, wrongLogin},
@@ -115,7 +111,7 @@ func TestLesson(t *testing.T) {
 	me("Bearer x").is(t, 401, wrongToken).header(t, "WWW-Authenticate", `Bearer realm="auth", error="invalid_token"`)
 }
 
-// TestSignupFaults checks that a 422 has all faults at once, each at its place, and nothing of what was sent.
+// TestSignupFaults expects all faults at once, and no echo.
 func TestSignupFaults(t *testing.T) {
 	s := newService(t)
 	user := func(username, email, password string) string {
@@ -139,8 +135,7 @@ func TestSignupFaults(t *testing.T) {
 		{"a blank name", user(" ", mail, password), `string_pattern_mismatch body.username`},
 		{"a name of 65", user(strings.Repeat("x", 64)+"!", mail, password), `string_too_long body.username, string_pattern_mismatch body.username`},
 		{"a password of 7", user("enrico", mail, "sevench"), `string_too_short body.password`},
-		{"a password of 73 bytes", user("enrico", mail, strings.Repeat("x", 73)), `string_too_long body.password`},
-		{"a password of 74 bytes, 37 characters", user("enrico", mail, strings.Repeat("ü", 37)), `string_too_long body.password`},
+		{"a password of 73 bytes", user("enrico", mail, "x"+strings.Repeat("ü", 36)), `string_too_long body.password`},
 		{"a short password with NUL", user("enrico", mail, "a\x00"), `string_too_short body.password, value_error body.password`},
 		{"half a surrogate pair", `{"username":"enrico","email":"\udfff@example.com","password":"abcdefgh\ud800"}`, `value_error body.email, value_error body.password`},
 		{"the lesson's field, too short", `{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`, `string_too_short body.hashed_password`},
@@ -184,10 +179,8 @@ func TestLoginFaults(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Requests and answers
 
-// TestEveryPath checks what all answers have in common. Each row is a request as it goes over the wire.
 func TestEveryPath(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -201,11 +194,8 @@ func TestEveryPath(t *testing.T) {
 		detail              string
 	}{
 		{"no such path", "GET /nosuch", "", 404, notFound},
-		{"a path in capitals", "GET /AUTH/ME", "", 404, notFound},
 		{"a %-encoded path", "GET /auth/%6De", "", 401, "Not authenticated"},
-		{"GET sign-up", "GET /auth/signup", "", 405, notAllowed},
 		{"OPTIONS", "OPTIONS /auth/login", "", 405, notAllowed},
-		{"an unknown method", "BREW /healthz", "", 405, notAllowed},
 
 		{"no type", "POST /auth/signup", lessonSignup, 415, jsonOnly},
 		{"a similar type", signup + "p", lessonSignup, 415, jsonOnly},
@@ -252,7 +242,6 @@ func TestEveryPath(t *testing.T) {
 	}
 }
 
-// TestOrigins checks which pages of other origins may call the API.
 func TestOrigins(t *testing.T) {
 	const front, other = "http://localhost:5173", "http://localhost:5174"
 	s := newService(t, "https://front.example", front)
@@ -277,7 +266,6 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Tokens
 
 // TestRFC7515 verifies the example of RFC 7515, appendix A.1.
@@ -295,7 +283,7 @@ func TestRFC7515(t *testing.T) {
 	}
 }
 
-// TestForgedTokens changes every byte of a real token, spells it differently, and makes others that must fail.
+// TestForgedTokens changes, respells and forges tokens.
 func TestForgedTokens(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -329,10 +317,8 @@ func TestForgedTokens(t *testing.T) {
 	without := func(pattern, now string) string {
 		return sign(header, regexp.MustCompile(pattern).ReplaceAllString(payload, now), key)
 	}
-	unsigned := sign(`{"alg":"none"}`, payload, key)
 	forged := map[string]string{
-		"alg none":             unsigned,
-		"alg none, unsigned":   unsigned[:strings.LastIndex(unsigned, ".")+1],
+		"alg none":             sign(`{"alg":"none"}`, payload, key),
 		"alg hs256":            sign(`{"alg":"hs256"}`, payload, key),
 		"alg missing":          sign(`{"typ":"JWT"}`, payload, key),
 		"crit":                 sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
@@ -367,7 +353,6 @@ func TestForgedTokens(t *testing.T) {
 	s.me(t, claim(`"role":"x"`)).contains(t, 200, `"id":1`)
 }
 
-// TestTokenTime checks that a token expires after its time to live, to the second.
 func TestTokenTime(t *testing.T) {
 	now := time.Unix(1_800_000_000, 999_000_000)
 	s := newService(t)
@@ -385,7 +370,7 @@ func TestTokenTime(t *testing.T) {
 	}
 }
 
-// TestVoidTokens checks that an edit of the account voids a token, until the edit is undone.
+// TestVoidTokens edits the account: its token is void until the edit is undone.
 func TestVoidTokens(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -416,10 +401,9 @@ func TestVoidTokens(t *testing.T) {
 	s.me(t, token).is(t, 401, wrongToken)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Passwords
 
-// TestSameWork checks that each attempt takes the same number of rounds, and that the log has the reason.
+// TestSameWork expects the same number of rounds for each attempt, and its reason in the log.
 func TestSameWork(t *testing.T) {
 	s := newService(t)
 	s.server.users.cost = 5
@@ -481,7 +465,7 @@ func TestSameWork(t *testing.T) {
 	s.logged(t, warning)
 }
 
-// TestDummyHash checks that bcrypt takes a dummy hash for a real one, to the last byte.
+// TestDummyHash checks that bcrypt takes dummy hashes for real ones.
 func TestDummyHash(t *testing.T) {
 	for cost := minCost; cost <= maxCost; cost++ {
 		if got, err := bcrypt.Cost(dummyHash(cost)); err != nil || got != cost || !bcryptHash.Match(dummyHash(cost)) {
@@ -493,7 +477,7 @@ func TestDummyHash(t *testing.T) {
 	}
 }
 
-// TestBcryptError lets bcrypt fail. The log says how, and the client doesn't learn it.
+// TestBcryptError: the log says what failed, the client isn't told.
 func TestBcryptError(t *testing.T) {
 	s := newService(t)
 	s.server.users.cost = 40
@@ -501,7 +485,6 @@ func TestBcryptError(t *testing.T) {
 	s.logged(t, `level=ERROR msg="the request failed" req=1 err="crypto/bcrypt: cost 40`)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // The users file
 
 // TestCrash kills the program while clients sign up. All who were told 201 are in the file.
@@ -545,7 +528,7 @@ func TestCrash(t *testing.T) {
 	start(t, "-users", p.path, "AUTH_SECRET="+strings.Repeat("o", 32)).me(t, token).is(t, 401, wrongToken)
 }
 
-// TestBrokenEdits checks that an edit with a fault is neither used nor overwritten, and that the log names its line once.
+// TestBrokenEdits expects a fault to be logged once, and the edit neither used nor overwritten.
 func TestBrokenEdits(t *testing.T) {
 	hash := newHash(t, password, 4)
 	one := `{"id":1,"username":"enrico","email":"e@example.com","hashed_password":"` + hash + `","is_active":true}`
@@ -553,26 +536,26 @@ func TestBrokenEdits(t *testing.T) {
 	users := strings.NewReplacer("ONE", one, "TWO", two)
 	both := users.Replace("[\nONE,\nTWO\n]\n")
 	for _, row := range []struct{ name, old, new, want string }{ // in both users, old becomes new
-		{"empty", both, "", `:1: not a JSON array of users`},
+		{"empty", both, "", `:1: not a JSON`},
 		{"half a document", two[20:] + "\n]\n", "", `:3: not a user in JSON: unexpected EOF`},
-		{"no bracket", "]", "", `:5: the closing ] is missing`},
-		{"a comma too many", two, "", `:4: not a user in JSON: invalid character ']'`},
-		{"a comma missing", ",\n", "\n", `:3: not a user in JSON: expected comma`},
+		{"no bracket", "]", "", `:5: the closing`},
+		{"a comma too many", two, "", `:4: not a user`},
+		{"a comma missing", ",\n", "\n", `:3: not a user`},
 		{"a second document", "]\n", "]\n[]\n", `:6: the closing ] is missing or not last`},
-		{"an object", both, one, `:1: not a JSON array of users`},
-		{"a number", two, "7", `:3: not a user in JSON: json: cannot unmarshal number`},
-		{"null", two, "null", `:3: id is missing, below 1, or used twice`},
+		{"an object", both, one, `:1: not a JSON array of users; an empty one is []`},
+		{"a number", two, "7", `:3: not a user`},
+		{"null", two, "null", `:3: id`},
 		{"duplicate ids", `"id":2`, `"id":1`, `:3: id is missing, below 1, or used twice`},
-		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `:4: username is missing, or used twice`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `:2: not a user in JSON: json: cannot unmarshal number 1.5`},
-		{"no id", `"id":1,`, ``, `:2: id is missing`},
-		{"no name", `"anna"`, `""`, `:3: username is missing`},
-		{"no e-mail", `"e@example.com"`, `""`, `:2: email is missing`},
-		{"a password", hash, password, `:2: hashed_password is missing, or not a bcrypt hash of cost 4 to 16`},
+		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `:4: username`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`, `:2: not a user`},
+		{"no id", `"id":1,`, ``, `:2: id`},
+		{"no name", `"anna"`, `""`, `:3: username`},
+		{"no e-mail", `"e@example.com"`, `""`, `:2: email`},
+		{"a password", hash, password, `:2: hashed_password`},
 		{"a hash too short", hash, hash[:59], `:2: hashed_password`},
 		{"a hash of another alphabet", hash, hash[:59] + "!", `:2: hashed_password`},
 		{"a hash that takes hours", "$04$", "$31$", `:2: hashed_password`},
-		{"is_active misspelt", "is_active", "isactive", `:2: is_active is missing`},
+		{"is_active misspelt", "is_active", "isactive", `:2: is_active`},
 		{"Latin-1", "anna", "\xfc", `:3: not UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -621,10 +604,10 @@ func TestEdits(t *testing.T) {
 	for name, edit := range map[string]func(path, text string) error{
 		"truncate and write (VS Code, nano)": func(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) },
 		"write and rename (vim, sed -i)": func(path, text string) error {
-			return errors.Join(os.WriteFile(path+"~new", []byte(text), 0o644), os.Rename(path+"~new", path))
+			return errors.Join(os.WriteFile(path+"~", []byte(text), 0o600), os.Rename(path+"~", path))
 		},
 		"move away and write": func(path, text string) error {
-			return errors.Join(os.Rename(path, path+"~"), os.WriteFile(path, []byte(text), 0o644))
+			return errors.Join(os.Rename(path, path+"~"), os.WriteFile(path, []byte(text), 0o600))
 		},
 		"within one tick of the clock": func(path, text string) error {
 			now := time.Now().Truncate(stampTick / 2)
@@ -636,22 +619,19 @@ func TestEdits(t *testing.T) {
 			s.signUp(t, "enrico")
 			token := s.token(t, "enrico", password)
 			mails := regexp.MustCompile(`\w+@example.com`)
-			for i := range 8 {
-				var mail string
-				for _, letter := range "abc" { // edits of one length
-					mail = fmt.Sprintf("mail%d%c@example.com", i, letter)
-					must(t, edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
-					s.me(t, token).contains(t, 200, mail)
-				}
-				if status := s.signUp(t, fmt.Sprint("user", i)); status != 201 || !strings.Contains(readFile(t, s.path), mail) {
-					t.Fatalf("a sign-up after an edit: %d\n%s", status, readFile(t, s.path))
+			for i := range 24 {
+				mail := fmt.Sprintf("mail%02d@example.com", i) // edits of one length
+				must(t, edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
+				s.me(t, token).contains(t, 200, mail)
+				if i%3 == 0 && s.signUp(t, fmt.Sprint("user", i)) != 201 || !strings.Contains(readFile(t, s.path), mail) {
+					t.Fatalf("after an edit and a sign-up:\n%s", readFile(t, s.path))
 				}
 			}
 		})
 	}
 }
 
-// TestSaveStamp checks that an edit right after a save has another stamp, even where stamps are whole seconds.
+// TestSaveStamp checks that a save is dated back.
 func TestSaveStamp(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -684,7 +664,7 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestHandWritten checks that a save keeps what a person wrote: members, order and layout.
+// TestHandWritten checks that a save keeps what a person wrote.
 func TestHandWritten(t *testing.T) {
 	s := newService(t)
 	text := strings.Replace("[\r\n  {\r\n \"note\":\"<b>\\u00fc ]\",\t\"id\": 7,\"username\":\"Enrico\",\"email\":\"e@b\",\r\n"+
@@ -704,7 +684,7 @@ func TestHandWritten(t *testing.T) {
 	s.logged(t, "no id is left after 9223372036854775807")
 }
 
-// TestModesAndLinks checks what the path may be, and that only the owner may read the file.
+// TestModesAndLinks checks modes, links and refusals.
 func TestModesAndLinks(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs modes, links and pipes")
@@ -749,7 +729,7 @@ func TestModesAndLinks(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills a small disk, makes it read-only, and mounts the file itself. It needs root.
+// TestFullDisk fills a disk, makes it read-only, and mounts the file itself.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	mount(t, "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir)
@@ -781,7 +761,7 @@ func TestFullDisk(t *testing.T) {
 	refused("device or resource busy")
 }
 
-// TestFailingDisk makes system calls of the running program fail, or take long, with strace.
+// TestFailingDisk lets system calls fail or wait, with strace.
 func TestFailingDisk(t *testing.T) {
 	p := start(t, "-cost", "4")
 	folder := filepath.Dir(p.path)
@@ -860,10 +840,8 @@ func TestFailingDisk(t *testing.T) {
 	p.me(t, token).contains(t, 200, "edited@")
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // The program
 
-// TestUsage checks that one line says what is wrong with flags or environment, and what would be right.
 func TestUsage(t *testing.T) {
 	for _, row := range []struct {
 		args, secret, want string
@@ -871,15 +849,13 @@ func TestUsage(t *testing.T) {
 		{"-nosuch", "", "flag provided but not defined: -nosuch"},
 		{"serve", "", `unexpected argument "serve": there are only flags`},
 		{"-cost 3", "", `invalid value "3" for flag -cost: it must be 4 to 16`},
-		{"-cost 17", "", `invalid value "17" for flag -cost: it must be 4 to 16`},
+		{"-cost 17", "", `invalid value "17"`},
 		{"-addr 8000", "", "-addr must be host:port, such as 127.0.0.1:8000"},
 		{"-users ", "", "-users must name a file"},
 		{"-token-ttl 30d", "", `invalid value "30d" for flag -token-ttl: it must be at least 1s, in h, m and s, such as 24h or 1h30m`},
-		{"-token-ttl 999ms", "", `invalid value "999ms" for flag -token-ttl: it must be at least 1s`},
+		{"-token-ttl 999ms", "", `invalid value "999ms"`},
 		{"-tls-cert cert.pem", "", "-tls-cert and -tls-key go together"},
 		{"-allow-origin *", "", `invalid value "*" for flag -allow-origin: it must be an origin in lower case, such as http://localhost:5173`},
-		{"-allow-origin null", "", "invalid value"},
-		{"-allow-origin localhost:5173", "", "invalid value"},
 		{"-allow-origin http://localhost:5173/", "", "invalid value"},
 		{"-allow-origin http://LOCALHOST:5173", "", "invalid value"},
 		{"-allow-origin https://*.example.com", "", "invalid value"},
@@ -899,7 +875,6 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestCannotServe checks that one line says what keeps the program from serving.
 func TestCannotServe(t *testing.T) {
 	p := start(t)
 	busy := strings.TrimPrefix(p.url, "http://")
@@ -917,7 +892,6 @@ func TestCannotServe(t *testing.T) {
 	readFile(t, temp) // the second program did not touch the first one's file
 }
 
-// TestStart checks what the program says at its start, and no more.
 func TestStart(t *testing.T) {
 	readable := filepath.Join(t.TempDir(), "users.json")
 	writeFile(t, readable, "[]")
@@ -951,7 +925,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestStop checks that both signals let a request finish that has begun.
+// TestStop checks that a request that has begun is answered.
 func TestStop(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs signals")
@@ -974,7 +948,6 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestTLS serves HTTPS with httptest's certificate.
 func TestTLS(t *testing.T) {
 	other := httptest.NewTLSServer(nil)
 	defer other.Close()
@@ -991,7 +964,7 @@ func TestTLS(t *testing.T) {
 	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
 }
 
-// TestLog checks that a request is one line, without secrets, whatever a client sends.
+// TestLog expects one line a request, without secrets.
 func TestLog(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -1020,7 +993,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestSteps checks that only -v tells each step and the reason of each refusal, with the number of the request.
+// TestSteps checks what only -v logs.
 func TestSteps(t *testing.T) {
 	flow := func(args ...string) string {
 		p := start(t, append(args, "-cost", "4")...)
@@ -1048,7 +1021,6 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestDependencies checks that the program consists of the standard library and bcrypt.
 func TestDependencies(t *testing.T) {
 	out, err := exec.Command(need(t, "go"), "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
 	if got := strings.Fields(string(out)); err != nil || fmt.Sprint(got) != "[golang.org/x/crypto/blowfish golang.org/x/crypto/bcrypt authflow]" {
@@ -1056,10 +1028,9 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Load and attack
 
-// TestSlots takes all slots. A limited number of requests wait, clients may hang up, and other requests don't wait.
+// TestSlots fills bcrypt's slots and line.
 func TestSlots(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
@@ -1094,7 +1065,7 @@ func TestSlots(t *testing.T) {
 	s.login(t, "enrico", password).contains(t, 200, `"Login successful"`) // those above are no failures of enrico's
 }
 
-// TestLongWait checks that a request waits 5 seconds for a slot. The clock is synctest's.
+// TestLongWait uses synctest's clock.
 func TestLongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(newStore(t, discard), nil, time.Hour)
@@ -1109,7 +1080,7 @@ func TestLongWait(t *testing.T) {
 	})
 }
 
-// TestThrottle counts failures by account and address, and tries to get around that.
+// TestThrottle counts failures by account and address.
 func TestThrottle(t *testing.T) {
 	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
 	now := time.Unix(1_800_000_000, 0)
@@ -1158,7 +1129,7 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-// TestTogether sends parallel sign-ups of one name, and parallel log-ins: no more get through than one by one.
+// TestTogether sends parallel requests: no more get through than one by one.
 func TestTogether(t *testing.T) {
 	s := newService(t)
 	got := []map[int]int{together(40, func(i int) int {
@@ -1173,7 +1144,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestSlowClients sends a byte a second. Clock and network are synctest's.
+// TestSlowClients sends a byte a second, by synctest's clock.
 func TestSlowClients(t *testing.T) {
 	for request, limit := range map[string]time.Duration{
 		"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ":                                                             5 * time.Second,
@@ -1205,10 +1176,9 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // The documents
 
-// TestManual checks that the README says what authflow -h says, and that the OpenAPI document has the routes.
+// TestManual compares the manual with the README, and the OpenAPI document with the routes.
 func TestManual(t *testing.T) {
 	var manual bytes.Buffer
 	if status := run(t.Context(), []string{"-h"}, noEnvironment, &manual); status != 0 || !strings.Contains(readFile(t, "README.md"), manual.String()) {
@@ -1230,7 +1200,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// TestREADME runs the sh blocks in one shell. The json blocks are their output, and the text block is what -v logs.
+// TestREADME runs the sh blocks. The json blocks are their output; the text block is what -v logs.
 func TestREADME(t *testing.T) {
 	need(t, "curl")
 	p := start(t, "-v")
@@ -1261,7 +1231,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// TestPolicy checks that nothing in the page can load or run what is not its own. TestPage shows that it works that way.
+// TestPolicy checks that the page loads and runs only its own.
 func TestPolicy(t *testing.T) {
 	a := newService(t).do(t, "GET", "/docs", "").header(t, "Content-Type", "text/html; charset=utf-8")
 	const digest = "'sha256-[\\w+/]{43}='"
@@ -1333,7 +1303,7 @@ func TestPage(t *testing.T) {
 	fill("#signup-password", "short")
 	press("#signup", "422 Unprocessable Entity")
 	shows("#signup-username-fault", "String should have only ASCII letters, digits and . _ - @ +")
-	if got := run(`a = document.activeElement; return [a.id, a.ariaInvalid, a.getAttribute("aria-describedby")].join()`); got != "signup-username,true,signup-username-fault" {
+	if got := run(`return document.activeElement.id`); got != "signup-username" {
 		t.Errorf("the focus is on %s", got)
 	}
 	const hard = "it's <b>secret</b>"
@@ -1364,7 +1334,7 @@ func TestPage(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), `"Login successful"`) {
 		t.Errorf("the page's curl: %v\n%s", err, out)
 	}
-	call("POST", "/goog/cdp/execute", object{"cmd": "Emulation.setDeviceMetricsOverride", "params": object{"width": 320, "height": 800, "deviceScaleFactor": 2, "mobile": true}})
+	call("POST", "/goog/cdp/execute", object{"cmd": "Emulation.setDeviceMetricsOverride", "params": json.RawMessage(`{"width":320,"height":800,"deviceScaleFactor":2,"mobile":true}`)})
 	if wide := run(`return String(document.documentElement.scrollWidth)`); wide != "320" {
 		t.Errorf("on a phone of 320 pixels the page is %s wide", wide)
 	}
@@ -1375,14 +1345,14 @@ func TestPage(t *testing.T) {
 	}
 
 	const flow = `
-		const send = (path, type, body) => fetch(a + "/auth/" + path, { method: "POST", headers: { "Content-Type": type }, body });
-		const me = (token) => fetch(a + "/auth/me", { headers: { Authorization: "Bearer " + token } });
-		const signup = await send("signup", "application/json", '{"username":"anna","email":"a@b","password":"plaintextpassword"}');
-		const login = await fetch(a + "/auth/login", { method: "POST", body: new URLSearchParams({ username: "anna", password: "plaintextpassword" }) });
-		const user = await me((await login.json()).access_token), refused = await me("x");
-		return [signup.status, (await user.json()).username, refused.status, refused.headers.get("WWW-Authenticate")].join()`
+		const send = (path, headers, body) => fetch(a + "/auth/" + path, { method: body ? "POST" : "GET", headers, body });
+		const signup = await send("signup", {"Content-Type": "application/json"}, '{"username":"anna","email":"a@b","password":"plaintextpassword"}');
+		const login = await send("login", {}, new URLSearchParams({username: "anna", password: "plaintextpassword"}));
+		const user = await send("me", {Authorization: "Bearer " + (await login.json()).access_token});
+		const refused = await send("me", {Authorization: "Bearer x"});
+		return [signup.status, (await user.json()).username, refused.headers.get("WWW-Authenticate")].join()`
 	open(front.URL)
-	if got := run(flow, p.url); got != `201,anna,401,Bearer realm="auth", error="invalid_token"` {
+	if got := run(flow, p.url); got != `201,anna,Bearer realm="auth", error="invalid_token"` {
 		t.Errorf("a page of the allowed origin: %s", got)
 	}
 	open(other.URL)
@@ -1391,10 +1361,9 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Fuzzing
 
-// FuzzUsersFile checks that a save keeps all users of a file that can be read, and that the line of a fault is named.
+// FuzzUsersFile checks that a save keeps all users, and that a fault has a line.
 func FuzzUsersFile(f *testing.F) {
 	hash := newHash(f, password, 4)
 	for _, seed := range []string{readFile(f, "users.json.example"), "", "[ ]\n", "\ufeff[]", "[\n]]", "[}", "\xff",
@@ -1421,7 +1390,6 @@ func FuzzUsersFile(f *testing.F) {
 	})
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Benchmarks
 //
 // Speeds are ratios of two things that are measured in turn, since machines differ and are shared.
@@ -1457,7 +1425,7 @@ func report(b *testing.B, name string, f func()) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, name+"-p99-ms")
 }
 
-// BenchmarkLogin compares log-ins of 32 clients with bcrypt alone on all processors.
+// BenchmarkLogin compares 32 clients with bcrypt alone.
 func BenchmarkLogin(b *testing.B) {
 	p := start(b, "-cost", benchCost)
 	p.signUp(b, "enrico")
@@ -1470,7 +1438,7 @@ func BenchmarkLogin(b *testing.B) {
 	b.ReportMetric(login/raw, "login/bcrypt")
 }
 
-// BenchmarkMe asks who am I: alone, beside 32 clients that log in, and beside sign-ups into a file of 100,000 users.
+// BenchmarkMe asks who am I: alone, beside 32 log-ins, and beside sign-ups into 100,000 users.
 func BenchmarkMe(b *testing.B) {
 	many := filepath.Join(b.TempDir(), "users.json")
 	manyUsers(b, many, 100_000)
@@ -1487,7 +1455,7 @@ func BenchmarkMe(b *testing.B) {
 	}
 }
 
-// BenchmarkManyUsers compares 100,000 users with none, and reading their file, also with a fault at its end, with json.Unmarshal.
+// BenchmarkManyUsers compares 100,000 users with none, and reading them with json.Unmarshal.
 func BenchmarkManyUsers(b *testing.B) {
 	many := filepath.Join(b.TempDir(), "users.json")
 	text := manyUsers(b, many, 100_000)
@@ -1531,7 +1499,6 @@ func manyUsers(t testing.TB, path string, n int) (text []byte) {
 	return text
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // Helpers
 
 // TestMain lets the test binary be authflow itself.
@@ -1582,7 +1549,6 @@ func newService(t testing.TB, origins ...string) *service {
 	return &service{api{web.URL, users.path, log}, s}
 }
 
-// form sends a log-in form from an address.
 func form(s *server, addr, body string) answer {
 	r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(body))
 	r.RemoteAddr = addr
@@ -1732,7 +1698,6 @@ func (s api) signup(t testing.TB, body string) answer {
 	return s.do(t, "POST", "/auth/signup", body, "Content-Type", asJSON)
 }
 
-// signUp signs up a user of that name with the lesson's password.
 func (s api) signUp(t testing.TB, username string) int {
 	t.Helper()
 	return s.signup(t, strings.ReplaceAll(lessonSignup, "enrico", username)).status
