@@ -44,12 +44,12 @@ const (
 	minPassword = 8        // characters (NIST SP 800-63B §3.1.1.2: 8 beside a second factor, 15 without)
 	maxPassword = 72       // bytes: bcrypt reads no further
 
-	maxWaiting  = 100             // requests that wait for bcrypt: four processors serve these in maxWait
-	maxWait     = 5 * time.Second // then clients give up
-	busyPause   = 5 * time.Second // Retry-After of a 503
-	freeTries   = 10              // failed log-ins in a row before the throttle starts
-	triesPause  = time.Minute     // between two tries from then on: 1,440 a day find no decent password
-	maxThrottle = 10_000          // accounts in the throttle: about 1 MB
+	maxQueue     = 100             // requests that wait for bcrypt
+	maxWait      = 5 * time.Second // then clients give up
+	busyPause    = 5 * time.Second // Retry-After of a 503
+	maxFailures  = 10              // failed log-ins in a row before the throttle starts
+	failurePause = time.Minute     // then between two tries: 1,440 a day don't guess a good password
+	maxAccounts  = 10_000          // in the throttle: about 1 MB
 
 	loginPath = "/auth/login" // OAuth 2's token endpoint
 
@@ -78,7 +78,7 @@ func newServer(users *store, key []byte, tokenTTL time.Duration) *server {
 		tokenTTL: tokenTTL,
 		now:      time.Now,
 		throttle: throttle{accounts: make(map[throttleKey]failures)},
-		waiting:  make(chan struct{}, processors+maxWaiting),
+		waiting:  make(chan struct{}, processors+maxQueue),
 		slots:    make(chan struct{}, processors),
 	}
 }
@@ -89,9 +89,9 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	u, password, faults := parseSignup(body)
-	if len(faults) > 0 {
-		writeError(w, r, http.StatusUnprocessableEntity, faults)
+	u, password, found := parseSignup(body)
+	if len(found) > 0 {
+		writeError(w, r, http.StatusUnprocessableEntity, found)
 		return
 	}
 	hash, err := s.hash(r, password)
@@ -120,20 +120,19 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) {
 
 // login exchanges a username and password for a token: POST /auth/login with OAuth 2's password form (RFC 6749 §4.3).
 //
-// Whatever is wrong with the credentials, the answer and the work are the same: strangers must not learn who has an
-// account.
+// For wrong credentials of any kind, the answer and the work are the same: strangers must not learn who has an account.
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	body, ok := readBody(w, r, "application/x-www-form-urlencoded")
 	if !ok {
 		return
 	}
-	username, password, faults, oauthError := parseLogin(body)
-	if len(faults) > 0 {
-		refuse(w, r, http.StatusUnprocessableEntity, errorBody{faults, oauthError})
+	username, password, found, oauthError := parseLogin(body)
+	if len(found) > 0 {
+		writeErrorBody(w, r, http.StatusUnprocessableEntity, errorBody{found, oauthError})
 		return
 	}
 	account := newThrottleKey(username, r.RemoteAddr)
-	if wait := s.throttle.wait(account, s.now()); wait > 0 {
+	if wait := s.throttle.retryAfter(account, s.now()); wait > 0 {
 		writeRetry(w, r, http.StatusTooManyRequests, "Too many failed log-ins", wait)
 		return
 	}
@@ -260,9 +259,12 @@ func parseSignup(body []byte) (u user, password string, found faults) {
 	text := func(field string) (value string, ok bool) {
 		var decoded *string // nil: null
 		raw, sent := members[field]
-		found.check(sent, field, "missing", "Field required")
+		if !sent {
+			found.check(false, field, "missing", "Field required")
+			return "", false
+		}
 		if json.Unmarshal(raw, &decoded) != nil || decoded == nil {
-			found.check(!sent, field, "string_type", "Input should be a valid string")
+			found.check(false, field, "string_type", "Input should be a valid string")
 			return "", false
 		}
 		return *decoded, true
@@ -283,9 +285,10 @@ func parseSignup(body []byte) (u user, password string, found faults) {
 	}
 	// The lesson's request calls the plain password hashed_password, so that is its second name.
 	field := "password"
-	_, both := members["hashed_password"]
-	if _, sent := members["password"]; !sent && both {
-		field, both = "hashed_password", false
+	_, sent := members["password"]
+	_, sentSecond := members["hashed_password"]
+	if sentSecond && !sent {
+		field = "hashed_password"
 	}
 	password, ok := text(field)
 	if ok {
@@ -297,7 +300,7 @@ func parseSignup(body []byte) (u user, password string, found faults) {
 		found.check(!strings.ContainsFunc(password, unicode.IsControl) && !strings.ContainsRune(password, utf8.RuneError),
 			field, "value_error", "Value should have no control character and be valid Unicode")
 	}
-	if both {
+	if sentSecond && sent {
 		other, _ := text("hashed_password")
 		found.check(other == password, "hashed_password", "value_error", "Value should be that of password, or be left out")
 	}
@@ -339,11 +342,13 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte,
 		return nil, false
 	}
 	var body []byte
-	err := error(&http.MaxBytesError{})
-	if r.ContentLength <= maxBody {
+	var err error
+	tooLarge := r.ContentLength > maxBody
+	if !tooLarge {
 		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		tooLarge = errors.As(err, new(*http.MaxBytesError))
 	}
-	if errors.As(err, new(*http.MaxBytesError)) {
+	if tooLarge {
 		w.Header().Set("Connection", "close") // rather than read the rest
 		writeError(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("Body must be at most %d bytes", maxBody))
 		return nil, false
@@ -369,8 +374,8 @@ type errorBody struct {
 	Error  string `json:"error,omitempty"` // at the token endpoint: OAuth 2's name for it (RFC 6749 §5.2)
 }
 
-// refuse answers with an error. Every error goes through it.
-func refuse(w http.ResponseWriter, r *http.Request, status int, body errorBody) {
+// writeErrorBody answers with an error, and logs it for -v.
+func writeErrorBody(w http.ResponseWriter, r *http.Request, status int, body errorBody) {
 	logger(r).Debug("refused the request", "status", status, "detail", body.Detail)
 	writeJSON(w, status, body)
 }
@@ -390,7 +395,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) 
 			body.Error = "invalid_request"
 		}
 	}
-	refuse(w, r, status, body)
+	writeErrorBody(w, r, status, body)
 }
 
 // writeRetry answers with an error, and with when to try again.
@@ -423,11 +428,11 @@ var errBusy = errors.New("too many requests wait for bcrypt")
 // withBcryptSlot calls work, which hashes, in one of as many slots as there are processors. It returns the error of
 // work, or errBusy.
 //
-// bcrypt is slow on purpose: at cost 12 it computes for a fifth of a second. If each request hashed at once, 32 of them
-// would share two processors with all others, and everybody would wait for seconds. More hashes at a time don't finish
-// sooner. So requests wait for a slot. A channel with room for n values is a semaphore: a send takes a place, and waits
-// if there is none; a receive gives it back. serve gives Go's scheduler one P (a place to run a goroutine) more than
-// there are slots, so requests that don't hash always find one.
+// bcrypt is slow on purpose: at cost 12 it computes for a fifth of a second. If 32 requests hashed at the same time,
+// all requests would wait for seconds, and no hash would finish sooner. So they wait for a slot. A channel with room
+// for n values is a semaphore: a send takes a place, and waits if there is none; a receive gives it back. serve lets Go
+// run one goroutine more (it gives the scheduler one more "P") than there are slots, so requests that don't hash don't
+// wait.
 //
 // The wait is limited, because a late answer is wasted work. A client that disconnects stops waiting.
 func (s *server) withBcryptSlot(ctx context.Context, work func() error) error {
@@ -461,8 +466,9 @@ func (s *server) hash(r *http.Request, password string) (hash []byte, err error)
 
 // checkPassword returns what is wrong with a password, or "" if u may log in.
 //
-// Each attempt takes 2^cost rounds of bcrypt, so its time tells nothing about the account. An unknown user has a dummy
-// hash. A hash of a lower cost c is followed by dummy hashes: 2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost.
+// Each attempt takes 2^cost rounds of bcrypt, so its time tells nothing about the account. For an unknown user, it
+// compares a dummy hash. After a hash of a lower cost c, it compares dummy hashes of the costs c to cost-1: together
+// 2^cost rounds.
 func (s *server) checkPassword(r *http.Request, u user, password string, cost int) (wrong string, err error) {
 	hash := []byte(u.HashedPassword)
 	if u.ID == 0 {
@@ -494,7 +500,7 @@ func (s *server) checkPassword(r *http.Request, u user, password string, cost in
 		return "disabled user", nil
 	case len(password) > maxPassword || strings.Contains(password, "\x00") || !utf8.ValidString(password):
 		// bcrypt compares 72 bytes, and repeats short keys after a NUL: "abc" and "abc\x00abc" have the same hash.
-		return "wrong password, which bcrypt takes for the right one", nil
+		return "wrong password, but bcrypt can't tell", nil
 	}
 	return "", nil
 }
@@ -504,9 +510,8 @@ func dummyHash(cost int) []byte {
 	return fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
 
-// A throttle slows down the guessing of passwords: after freeTries failures in a row, an account gets one try in each
-// triesPause. Unknown accounts count alike. It counts by account and address, so nobody can lock out a user from
-// elsewhere.
+// A throttle slows down the guessing of passwords. It counts by account and address, so nobody can lock out a user from
+// elsewhere. After maxFailures in a row, one try in each failurePause is left. Unknown accounts count alike.
 type throttle struct {
 	mu       sync.Mutex // guards accounts
 	accounts map[throttleKey]failures
@@ -531,18 +536,18 @@ func newThrottleKey(username, remoteAddr string) throttleKey {
 	return sha256.Sum256([]byte(addr.String() + " " + fold(username)))
 }
 
-// wait returns how long an account must wait for its next try.
-func (t *throttle) wait(account throttleKey, now time.Time) time.Duration {
+// retryAfter returns how long an account must wait for its next try.
+func (t *throttle) retryAfter(account throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.accounts[account].wait(now)
+	return t.accounts[account].retryAfter(now)
 }
 
-func (f failures) wait(now time.Time) time.Duration {
-	if f.inARow < freeTries {
+func (f failures) retryAfter(now time.Time) time.Duration {
+	if f.inARow < maxFailures {
 		return 0
 	}
-	return max(0, f.last.Add(triesPause).Sub(now))
+	return max(0, f.last.Add(failurePause).Sub(now))
 }
 
 // record stores the result of a try. If parallel tries have reached the limit, it returns the wait instead, and the
@@ -551,15 +556,15 @@ func (t *throttle) record(account throttleKey, ok bool, now time.Time) time.Dura
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.accounts[account]
-	if wait := before.wait(now); wait > 0 {
+	if wait := before.retryAfter(now); wait > 0 {
 		return wait
 	}
 	if ok {
 		delete(t.accounts, account)
 		return 0
 	}
-	if before.inARow == 0 && len(t.accounts) >= maxThrottle {
-		clear(t.accounts) // to get here costs an attacker 10,000 hashes
+	if before.inARow == 0 && len(t.accounts) >= maxAccounts {
+		clear(t.accounts) // an attacker needs 10,000 hashes for this
 	}
 	t.accounts[account] = failures{before.inARow + 1, now}
 	return 0
@@ -603,9 +608,9 @@ func signature(key []byte, unsigned string) string {
 
 // verifyToken returns the claims of a token that was signed with key and has not expired.
 //
-// The signature comes first: nothing of a forged token is decoded. It is compared as text, because four spellings of
-// its last character decode alike, and in constant time. The verifier chooses the algorithm, not the token:
-// "alg":"none" has opened many doors (RFC 8725 §3.1).
+// The signature comes first: nothing of a forged token is decoded. It is compared as text, because several texts decode
+// to the same bytes, and in constant time. The verifier chooses the algorithm, not the token: otherwise "alg":"none"
+// would let anybody forge one (RFC 8725 §3.1).
 func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 	dot := strings.LastIndexByte(token, '.')
 	if dot < 0 || !hmac.Equal([]byte(token[dot+1:]), []byte(signature(key, token[:dot]))) {

@@ -224,7 +224,7 @@ func TestEveryPath(t *testing.T) {
 			}
 			a := s.raw(t, row.request, row.body).is(t, row.status, want)
 			a.header(t, "Content-Type", asJSON).header(t, "X-Content-Type-Options", "nosniff").
-				header(t, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'").header(t, "Access-Control-Allow-Origin", "")
+				header(t, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'").header(t, "Access-Control-Allow-Origin", "").header(t, "Vary", "")
 			if strings.Contains(row.request, " /auth/") {
 				a.header(t, "Cache-Control", "no-store")
 			}
@@ -439,7 +439,7 @@ func TestSameWork(t *testing.T) {
 			}
 		})
 	}
-	const alike = `reason="wrong password, which bcrypt takes for the right one"`
+	const alike = `reason="wrong password, but bcrypt can't tell"`
 	for _, row := range [][3]string{
 		{"enrico", password}, {"cheap", password}, {"cyclic", "abcdefgh"}, {"longest", longest}, {"$2b", password}, {"$2y", password},
 		{"enrico", "wrong", `reason="wrong password"`},
@@ -727,6 +727,9 @@ func TestModesAndLinks(t *testing.T) {
 			t.Errorf("%s: exit status %d, %s", path, status, &stderr)
 		}
 	}
+	if p := runtime.GOMAXPROCS(0); p != processors+1 {
+		t.Errorf("Go has %d P for %d slots", p, processors)
+	}
 }
 
 // TestFullDisk fills a disk, makes it read-only, and mounts the file itself.
@@ -903,7 +906,7 @@ func TestStart(t *testing.T) {
 		args          []string
 	}{
 		{"nothing", "", []string{secret, "-cost", "10"}},
-		{"no secret", "AUTH_SECRET is not set", nil},
+		{"no secret", "AUTH_SECRET is not set", []string{"-cost", "16", "-token-ttl", "1s"}},
 		{"low cost", "hashed too fast", []string{secret, "-cost", "9"}},
 		{"all addresses", "unencrypted", []string{secret, "-addr", "0.0.0.0:0"}},
 		{"readable file", "chmod 600", []string{secret, "-users", readable}},

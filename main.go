@@ -40,13 +40,13 @@ const (
 	maxCost   = 16       // a log-in takes seconds
 
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second // 64 KiB at the speed of a modem
+	readTimeout       = 10 * time.Second // 64 KiB at 52 kbit/s
 	writeTimeout      = 60 * time.Second // to wait for bcrypt, to hash on a small machine, to answer
 	idleTimeout       = 60 * time.Second // between two requests
 	shutdownTimeout   = 10 * time.Second // for requests that have begun
 )
 
-// routes says which request is answered by what.
+// routes maps each request to its handler.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /auth/signup", s.signup)
@@ -59,7 +59,8 @@ func routes(s *server) *http.ServeMux {
 	return mux
 }
 
-// newHandler returns the whole service: the routes, and what holds for every request. Pages of the origins may call it.
+// newHandler returns the whole service: the routes, and the checks of every request. Pages of these origins may call
+// it.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	mux := routes(s)
 	var crossOrigin http.CrossOriginProtection
@@ -69,7 +70,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		log := log.With("req", requests.Add(1))
 		r = withLogger(r, log)
 		answer := &recorder{ResponseWriter: w}
-		defer func() { // without query, headers and body: they have secrets
+		defer func() { // without query, headers and body: they may hold secrets
 			log.Info("request", "method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()), "status", answer.status,
 				"took", time.Since(start), "addr", r.RemoteAddr)
 		}()
@@ -77,7 +78,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		if strings.HasPrefix(r.URL.Path, "/auth/") {
-			header.Set("Cache-Control", "no-store") // neither tokens nor users (RFC 6749 §5.1)
+			header.Set("Cache-Control", "no-store") // tokens and users (RFC 6749 §5.1)
 		}
 		if len(origins) > 0 {
 			header.Set("Vary", "Origin")
@@ -87,7 +88,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		if allowed { // the page may read the answer, and these headers
 			header.Set("Access-Control-Allow-Origin", origin)
 			header.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
-		} else if crossOrigin.Check(r) != nil { // another site must not log its visitors in
+		} else if crossOrigin.Check(r) != nil { // login CSRF
 			writeError(answer, r, http.StatusForbidden, "Cross-origin request refused")
 			return
 		}
@@ -95,7 +96,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		if pattern == "" { // no route: the mux redirects, or says 404 or 405 in plain text
 			plain := &headerWriter{header: make(http.Header)}
 			handler.ServeHTTP(plain, r)
-			if allowed && r.Method == http.MethodOptions && plain.status == http.StatusMethodNotAllowed { // preflight
+			if allowed && r.Method == http.MethodOptions && plain.status == http.StatusMethodNotAllowed {
+				// This is a browser's preflight. The mux has the methods of the path in Allow.
 				header.Set("Access-Control-Allow-Methods", plain.header.Get("Allow"))
 				header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 				answer.WriteHeader(http.StatusNoContent)
@@ -160,7 +162,7 @@ func docs(w http.ResponseWriter, r *http.Request) {
 var docsPolicy = "default-src 'none'; script-src " + digestOf("script") + "; style-src " + digestOf("style") +
 	"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// digestOf returns the digest of an element of the page, as a content security policy has it.
+// digestOf returns the digest of an element of the page, for the policy.
 func digestOf(element string) string {
 	_, text, _ := strings.Cut(docsPage, "<"+element+">")
 	text, _, _ = strings.Cut(text, "</"+element+">")
@@ -205,7 +207,7 @@ type config struct {
 // originPattern matches an origin as browsers send it.
 var originPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?$`)
 
-// configure reads flags and environment. An error says what would be right; flag.ErrHelp: -h was answered.
+// configure reads flags and environment. It returns flag.ErrHelp after it has answered -h.
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{cost: 12, tokenTTL: time.Hour, secret: getenv("AUTH_SECRET")}
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
@@ -213,15 +215,15 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
 	flags.Func("cost", "bcrypt's `cost` for new passwords, 4 to 16: one more doubles the work (default 12)",
-		func(text string) (err error) {
-			if c.cost, err = strconv.Atoi(text); err != nil || c.cost < minCost || c.cost > maxCost {
+		func(text string) error {
+			if c.cost, _ = strconv.Atoi(text); c.cost < minCost || c.cost > maxCost {
 				return fmt.Errorf("it must be %d to %d", minCost, maxCost)
 			}
 			return nil
 		})
 	flags.Func("token-ttl", "`time` for which a token is good, in h, m and s (default 1h)",
-		func(text string) (err error) {
-			if c.tokenTTL, err = time.ParseDuration(text); err != nil || c.tokenTTL < time.Second {
+		func(text string) error {
+			if c.tokenTTL, _ = time.ParseDuration(text); c.tokenTTL < time.Second {
 				return errors.New("it must be at least 1s, in h, m and s, such as 24h or 1h30m")
 			}
 			return nil
@@ -271,7 +273,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	runtime.GOMAXPROCS(processors + 1) // withBcryptSlot says why
 
-	// Listen first: where another authflow runs, this one ends before it touches the users file.
+	// Listen first: if the port is taken, this ends before it touches the users file.
 	ln, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with -addr", err)
@@ -490,7 +492,7 @@ const say = (step, textContent, className = "") =>
 // quote makes text one word of a shell: in single quotes, only the single quote is special.
 const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 
-// decode reads a part of a token. No key is needed: base64url is a spelling, not a cipher.
+// decode reads a part of a token. No key is needed: base64url is a encoding, not encryption.
 function decode(part = "") {
   try {
     return JSON.parse(atob(part.replaceAll("-", "+").replaceAll("_", "/")));

@@ -27,11 +27,11 @@ import (
 )
 
 const (
-	// Two edits within one tick of the clock (10 to 16 ms) have the same time stamp. So a file that was read this soon
-	// after its stamp is read again at the next look-up.
+	// Two edits within one tick of the clock (10 to 16 ms) have the same time. So a file this new is read again at the
+	// next look-up.
 	stampTick = 20 * time.Millisecond
 
-	// A save dates its file back: an edit right after it has another stamp, even on disks that count whole seconds.
+	// A save sets the time of its file back. So the next edit has another time, even where times are whole seconds.
 	saveAge = 3 * time.Second
 )
 
@@ -60,7 +60,7 @@ type user struct {
 //	{"id":2,"username":"anna","email":"anna@example.com","hashed_password":"$2a$12$…","is_active":false,"note":"moved"}
 //	]
 //
-// Whatever else a person writes into it, such as note, stays. Only one process may use it.
+// Other members, such as note, stay. Only one process may use it.
 type store struct {
 	path string
 	cost int // of new hashes
@@ -69,8 +69,8 @@ type store struct {
 	saving sync.Mutex // held during all of create
 	mu     sync.Mutex // guards the rest; never held while a disk syncs, so look-ups don't wait for that
 	document
-	file  fs.FileInfo // the file that was read; nil: read it at the next look-up
-	fault error       // why it can't be read; the document is then the last good one
+	file    fs.FileInfo // the file that was read; nil: read it at the next look-up
+	readErr error       // why it can't be read; the document is then the last good one
 }
 
 // A document is what a users file holds.
@@ -139,12 +139,12 @@ func (s *store) create(u user) (user, error) {
 	defer s.saving.Unlock()
 	s.mu.Lock()
 	s.refresh()
-	before, fault := s.document, s.fault
+	before, readErr := s.document, s.readErr
 	taken := s.ids[fold(u.Username)] != 0
 	s.mu.Unlock()
 
 	switch {
-	case fault != nil:
+	case readErr != nil:
 		return user{}, errUnreadable
 	case taken:
 		return user{}, errExists
@@ -153,8 +153,8 @@ func (s *store) create(u user) (user, error) {
 	}
 	u.ID = before.maxID + 1
 	line, _ := json.Marshal(u) // can't fail
-	kept := before.kept        // append writes behind its end, where nobody reads, and copies nothing
-	if before.maxID > 0 {
+	kept := before.kept        // append may write behind its end, where nobody reads
+	if len(before.users) > 0 {
 		kept = append(kept, ',')
 	}
 	kept = append(append(kept, '\n'), line...)
@@ -169,7 +169,7 @@ func (s *store) create(u user) (user, error) {
 	}
 	defer folder.Close()
 	temp, err := writeTemp(target, append(kept, "\n]\n"...))
-	defer os.Remove(temp) // finds nothing after the rename
+	defer os.Remove(temp) // does nothing after the rename
 	if err != nil {
 		return user{}, err
 	}
@@ -178,10 +178,10 @@ func (s *store) create(u user) (user, error) {
 		return user{}, err
 	}
 
-	// The last check, the rename and the maps go together: no look-up finds a file that the maps don't know.
+	// No look-up may come between the rename and the maps.
 	s.mu.Lock()
 	s.refresh()
-	if s.fault != nil || !bytes.Equal(s.kept, before.kept) {
+	if s.readErr != nil || !bytes.Equal(s.kept, before.kept) {
 		err = errEdited
 	} else if err = os.Rename(temp, target); err == nil {
 		s.file, s.kept = file, kept
@@ -198,18 +198,18 @@ func (s *store) create(u user) (user, error) {
 	return u, err
 }
 
-// refresh reads the file again if it has changed, and logs a fault once. The caller holds s.mu.
+// refresh reads the file again if it has changed, and logs an error once. The caller holds s.mu.
 func (s *store) refresh() {
-	now, err := os.Stat(s.path)
-	if err == nil && s.file != nil && os.SameFile(now, s.file) &&
-		now.Size() == s.file.Size() && now.ModTime().Equal(s.file.ModTime()) {
+	current, err := os.Stat(s.path)
+	if err == nil && s.file != nil && os.SameFile(current, s.file) &&
+		current.Size() == s.file.Size() && current.ModTime().Equal(s.file.ModTime()) {
 		return
 	}
 	err = s.load()
-	if err != nil && fmt.Sprint(err) != fmt.Sprint(s.fault) {
+	if err != nil && fmt.Sprint(err) != fmt.Sprint(s.readErr) { // readErr may be nil
 		s.log.Error("users file can't be read: log-ins go on with the last good one, sign-ups get 503", "err", err)
 	}
-	s.fault = err
+	s.readErr = err
 }
 
 // load reads the file. After an error the document is as before.
@@ -221,7 +221,7 @@ func (s *store) load() error {
 	case errors.Is(err, fs.ErrNotExist) && len(s.users) == 0:
 		s.document, err = parse(s.path, []byte("[]"))
 		return err
-	case errors.Is(err, fs.ErrNotExist): // perhaps only for a moment
+	case errors.Is(err, fs.ErrNotExist): // an editor may be replacing it
 		return fmt.Errorf("%s is gone: put it back, or begin without users: echo '[]' > %s", s.path, s.path)
 	case err != nil:
 		return err
@@ -239,7 +239,7 @@ func (s *store) load() error {
 	if err != nil {
 		return err
 	}
-	if s.fault != nil || !bytes.Equal(doc.kept, s.kept) {
+	if s.readErr != nil || !bytes.Equal(doc.kept, s.kept) {
 		s.log.Info("read the users file", "users", len(doc.users))
 		if doc.highestCost > s.cost {
 			s.log.Warn("a stored hash costs more than -cost: every log-in takes that long", "highest", doc.highestCost)
@@ -265,7 +265,7 @@ func parse(path string, text []byte) (doc document, err error) {
 		return doc, errors.New("not a JSON array of users; an empty one is []")
 	}
 	for decoder.More() {
-		offset = len(text) - len(bytes.TrimLeft(text[decoder.InputOffset():], ", \t\r\n"))
+		offset = len(text) - len(bytes.TrimLeft(text[decoder.InputOffset():], ", \t\r\n")) // behind the comma
 		var record struct {
 			user
 			IsActive *bool `json:"is_active"` // nil: missing
@@ -293,10 +293,11 @@ func parse(path string, text []byte) (doc document, err error) {
 	}
 	offset = len(text)
 	_, err = decoder.Token()
-	doc.kept = bytes.TrimRight(text[:decoder.InputOffset()-1], " \t\r\n")
-	if _, end := decoder.Token(); err != nil || end != io.EOF {
+	end := decoder.InputOffset() - 1
+	if _, more := decoder.Token(); err != nil || more != io.EOF {
 		return doc, errors.New("the closing ] is missing or not last")
 	}
+	doc.kept = bytes.TrimRight(text[:end], " \t\r\n")
 	return doc, nil
 }
 
@@ -308,7 +309,7 @@ func (d *document) add(u user) {
 	d.highestCost = max(d.highestCost, cost)
 }
 
-// fold turns ASCII letters to lower case. strings.ToLower would also make a k of the Kelvin sign.
+// fold turns ASCII letters to lower case, and no others.
 func fold(username string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
