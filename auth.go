@@ -57,7 +57,7 @@ const (
 	usernameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-@+"
 )
 
-// A server has the handlers of /auth/. Its fields are set once.
+// A server has the handlers of /auth/.
 type server struct {
 	users    *store
 	key      []byte // signs the tokens
@@ -398,7 +398,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) 
 	writeErrorBody(w, r, status, body)
 }
 
-// writeRetry answers with an error, and with when to try again.
+// writeRetry also says when to try again.
 func writeRetry(w http.ResponseWriter, r *http.Request, status int, detail string, after time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	writeError(w, r, status, detail)
@@ -416,7 +416,6 @@ func writeFailure(w http.ResponseWriter, r *http.Request, err error) {
 
 type loggerKey struct{}
 
-// withLogger returns r with its own logger.
 func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), loggerKey{}, log))
 }
@@ -453,7 +452,6 @@ func (s *server) withBcryptSlot(ctx context.Context, work func() error) error {
 	return work()
 }
 
-// hash hashes a password with bcrypt.
 func (s *server) hash(r *http.Request, password string) (hash []byte, err error) {
 	err = s.withBcryptSlot(r.Context(), func() (err error) {
 		start := time.Now()

@@ -113,7 +113,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	})
 }
 
-// truncate shortens what a client sent, for the log. slog quotes what isn't printable.
+// truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), maxLogged)] }
 
 // A recorder remembers the status for the log.
@@ -193,7 +193,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
-// A config is what flags and environment say.
 type config struct {
 	addr, users     string
 	cost            int
