@@ -360,7 +360,6 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte,
 	return body, true
 }
 
-// writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	text, _ := json.Marshal(v) // can't fail: strings, numbers and booleans
 	w.Header().Set("Content-Type", "application/json")
@@ -584,8 +583,7 @@ type claims struct {
 	Fingerprint string `json:"pwd"`
 }
 
-// fingerprint differs after a change of password, and for another user with the same id. Its 64 bits don't reveal the
-// hash.
+// fingerprint differs after a change of password, and for another user with the same id.
 func fingerprint(u user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8])

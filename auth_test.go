@@ -81,9 +81,9 @@ func TestLesson(t *testing.T) {
 		{"a Turkish dotted I", login, "username=enr%C4%B0co&password=plaintextpassword", 401, wrongLogin},
 		{"all of OAuth's parameters", login, "grant_type=password&username=enrico&password=plaintextpassword&scope=a+b&client_id=c&client_secret=d", 200, loggedIn},
 		{"unknown parameters, repeated", login, "grant_type=&username=ENRICO&password=plaintextpassword&foo=1&foo=2", 200, loggedIn},
-		{"every kind of character", signup, `{"username":"a.b_c-d@e+f","email":"a+b&c=d@example.com","password":" +&=%ü☃ \" "}`, 201, created},
-		{"its log-in", login, "username=a.b_c-d%40e%2Bf&password=+%2B%26%3D%25%C3%BC%E2%98%83+%22+", 200, loggedIn},
-		{"nothing is trimmed", login, "username=a.b_c-d%40e%2Bf&password=%2B%26%3D%25%C3%BC%E2%98%83+%22", 401, wrongLogin},
+		{"every kind of character", signup, `{"username":"a.b_c-d@z+f","email":"a+b&c=d@example.com","password":" +&=%ü☃ \" "}`, 201, created},
+		{"its log-in", login, "username=A.b_c-d%40Z%2Bf&password=+%2B%26%3D%25%C3%BC%E2%98%83+%22+", 200, loggedIn},
+		{"nothing is trimmed", login, "username=a.b_c-d%40z%2Bf&password=%2B%26%3D%25%C3%BC%E2%98%83+%22", 401, wrongLogin},
 		{"an emoji with joiners", signup, `{"username":"joiner","email":"a@b","password":"👩‍👩‍👧 12345"}`, 201, created},
 		{"the Kelvin sign", login, "username=%E2%84%AAoiner&password=x", 401, wrongLogin},
 		{"shortest", signup, `{"username":"x","email":"a@b","password":"eight ch"}`, 201, created},
@@ -250,6 +250,7 @@ func TestOrigins(t *testing.T) {
 		header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type")
 	preflight("/auth/me", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, HEAD")
 	preflight("/auth/me", other).is(t, 405, `{"detail":"Method Not Allowed"}`).header(t, "Access-Control-Allow-Methods", "")
+	s.logged(t, `reason="other origin"`)
 	preflight("/nosuch", front).is(t, 404, `{"detail":"Not Found"}`).header(t, "Access-Control-Allow-Origin", front)
 	from := func(method, path, body, origin string) answer {
 		return s.do(t, method, path, body, "Content-Type", asJSON, "Origin", origin, "Sec-Fetch-Site", "cross-site").header(t, "Vary", "Origin")
@@ -537,6 +538,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"half a document", two[20:] + "\n]\n", "", `:3: not a user in JSON: unexpected EOF`},
 		{"no bracket", "]", "", `:5: the closing`},
 		{"a comma too many", two, "", `:4: not a user`},
+		{"two commas", ",\n", ",\n,\n", `:3: not a user`},
 		{"a comma missing", ",\n", "\n", `:3: not a user`},
 		{"a second document", "]\n", "]\n[]\n", `:6: the closing ] is missing or not last`},
 		{"an object", both, one, `:1: not a JSON array of users; an empty one is []`},
@@ -718,8 +720,8 @@ func TestModesAndLinks(t *testing.T) {
 	}
 	for path, want := range map[string]string{ // what can't be a users file is refused in one line
 		at("pipe"):     at("pipe") + " is not a file, but a folder, a pipe or a device",
-		at("dangling"): at("dangling") + " leads nowhere (a symbolic link to a missing file?)",
-		at("self"):     at("self") + " leads nowhere",
+		at("dangling"): at("dangling") + " leads nowhere: ",
+		at("self"):     at("self") + " leads nowhere: ",
 		at("no/u"):     "the folder of the users file can't be read; make it first: open " + at("no"),
 	} {
 		var stderr bytes.Buffer
@@ -854,7 +856,7 @@ func TestUsage(t *testing.T) {
 		{"serve", "", `unexpected argument "serve": there are only flags`},
 		{"-cost 3", "", `invalid value "3" for flag -cost: it must be 4 to 16`},
 		{"-cost 17", "", "invalid"},
-		{"-addr 8000", "", "-addr must be host:port, such as 127.0.0.1:8000"},
+		{"-addr 127.0.0.1:70000", "", "-addr must be host:port, such as 127.0.0.1:8000"},
 		{"-users ", "", "-users must name a file"},
 		{"-token-ttl 30d", "", `invalid value "30d" for flag -token-ttl: it must be at least 1s, in h, m and s, such as 24h or 1h30m`},
 		{"-token-ttl 999ms", "", `invalid value "999ms"`},
@@ -899,8 +901,7 @@ func TestCannotServe(t *testing.T) {
 func TestStart(t *testing.T) {
 	readable := filepath.Join(t.TempDir(), "users.json")
 	writeFile(t, readable, "[]")
-	old := time.Now().Add(-time.Hour)
-	must(t, errors.Join(os.Chmod(readable, 0o640), os.Chtimes(readable, old, old)))
+	must(t, os.Chmod(readable, 0o640))
 	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
 	for _, row := range []struct {
 		name, warning string

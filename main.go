@@ -59,8 +59,7 @@ func routes(s *server) *http.ServeMux {
 	return mux
 }
 
-// newHandler returns the whole service: the routes, and the checks of every request. Pages of these origins may call
-// it.
+// newHandler returns the whole service: the routes, and the checks of every request.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	mux := routes(s)
 	var crossOrigin http.CrossOriginProtection
@@ -91,13 +90,15 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		} else if crossOrigin.Check(r) != nil { // login CSRF
 			writeError(answer, r, http.StatusForbidden, "Cross-origin request refused")
 			return
+		} else if origin != "" && r.Method == http.MethodOptions {
+			log.Debug("refused the preflight", "reason", "other origin")
 		}
 		handler, pattern := mux.Handler(r)
 		if pattern == "" { // no route: the mux redirects, or says 404 or 405 in plain text
 			plain := &headerWriter{header: make(http.Header)}
 			handler.ServeHTTP(plain, r)
 			if allowed && r.Method == http.MethodOptions && plain.status == http.StatusMethodNotAllowed {
-				// This is a browser's preflight. The mux has the methods of the path in Allow.
+				// A preflight: the mux has the methods of the path in Allow.
 				header.Set("Access-Control-Allow-Methods", plain.header.Get("Allow"))
 				header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 				answer.WriteHeader(http.StatusNoContent)
@@ -204,7 +205,7 @@ type config struct {
 }
 
 // originPattern matches an origin as browsers send it.
-var originPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?$`)
+var originPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?$`)
 
 // configure reads flags and environment. It returns flag.ErrHelp after it has answered -h.
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
@@ -247,7 +248,7 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 		}
 		return c, err
 	}
-	_, _, addrErr := net.SplitHostPort(c.addr)
+	_, addrErr := net.ResolveTCPAddr("tcp", c.addr)
 	switch {
 	case flags.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q: there are only flags", flags.Arg(0))

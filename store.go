@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	// Two edits within one tick of the clock (10 to 16 ms) have the same time. So a file this new is read again at the
+	// Two edits within one tick of the clock (up to 16 ms) have the same time. So a file this new is read again at the
 	// next look-up.
 	stampTick = 20 * time.Millisecond
 
@@ -35,7 +35,7 @@ const (
 	saveAge = 3 * time.Second
 )
 
-// bcryptHash matches version, cost (4 to 16: a higher one takes too long), salt and digest.
+// bcryptHash matches version, cost (4 to 16: more takes too long), salt and digest.
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
 var (
@@ -44,7 +44,7 @@ var (
 	errEdited     = errors.New("users file was edited at the same moment")
 )
 
-// A user is one account as it is stored.
+// A user is one stored account.
 type user struct {
 	ID             int64  `json:"id"` // 0: no such user
 	Username       string `json:"username"`
@@ -73,7 +73,7 @@ type store struct {
 	readErr error       // why it can't be read; the document is then the last good one
 }
 
-// A document is what a users file holds.
+// A document is the content of a users file.
 type document struct {
 	users       map[int64]user
 	ids         map[string]int64 // by fold(username)
@@ -82,7 +82,7 @@ type document struct {
 	kept        []byte // the text without its closing bracket: a save appends to it
 }
 
-// openStore reads the users file at path; a missing one is empty. An error names the line and the fault.
+// openStore reads the users file at path; a missing one is empty. An error names line and fault.
 func openStore(path string, cost int, log *slog.Logger) (*store, error) {
 	s := &store{path: path, cost: cost, log: log}
 	target, err := followLink(path)
@@ -92,7 +92,7 @@ func openStore(path string, cost int, log *slog.Logger) (*store, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	if s.file != nil && s.file.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		log.Warn("others may read the password hashes: chmod 600 " + path)
 	}
 	folder := filepath.Dir(target)
@@ -169,7 +169,7 @@ func (s *store) create(u user) (user, error) {
 	}
 	defer folder.Close()
 	temp, err := writeTemp(target, append(kept, "\n]\n"...))
-	defer os.Remove(temp) // does nothing after the rename
+	defer os.Remove(temp) // nothing is left after the rename
 	if err != nil {
 		return user{}, err
 	}
@@ -180,7 +180,9 @@ func (s *store) create(u user) (user, error) {
 
 	// No look-up may come between the rename and the maps.
 	s.mu.Lock()
-	s.refresh()
+	for range 3 { // reading a large file takes long: was it edited meanwhile?
+		s.refresh()
+	}
 	if s.readErr != nil || !bytes.Equal(s.kept, before.kept) {
 		err = errEdited
 	} else if err = os.Rename(temp, target); err == nil {
@@ -230,7 +232,7 @@ func (s *store) load() error {
 	}
 	text, err := os.ReadFile(s.path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: make it readable", err)
 	}
 	if start.Sub(file.ModTime()).Abs() > stampTick {
 		s.file = file
@@ -265,7 +267,8 @@ func parse(path string, text []byte) (doc document, err error) {
 		return doc, errors.New("not a JSON array of users; an empty one is []")
 	}
 	for decoder.More() {
-		offset = len(text) - len(bytes.TrimLeft(text[decoder.InputOffset():], ", \t\r\n")) // behind the comma
+		rest := bytes.TrimPrefix(text[decoder.InputOffset():], []byte(","))
+		offset = len(text) - len(bytes.TrimLeft(rest, " \t\r\n"))
 		var record struct {
 			user
 			IsActive *bool `json:"is_active"` // nil: missing
@@ -326,7 +329,7 @@ func followLink(path string) (string, error) {
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", fmt.Errorf("%s leads nowhere (a symbolic link to a missing file?): %w", path, err)
+		return "", fmt.Errorf("%s leads nowhere: %w", path, err)
 	}
 	return target, nil
 }
