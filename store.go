@@ -1,7 +1,7 @@
 package main
 
-// This file stores the users in maps, behind a mutex, and in one JSON file. The file is the truth: each look-up checks
-// whether it has changed. A save writes a new file and renames it over the old one.
+// This file stores the users in maps and in one JSON file. The file is the truth: each look-up checks whether it has
+// changed. A save writes a new file and renames it over the old one.
 
 import (
 	"bytes"
@@ -130,10 +130,9 @@ func (s *store) byID(id int64) user {
 }
 
 // create gives u the next id and stores it. If it returns no error, the user is on the disk. After an error nothing has
-// changed, unless the disk failed after the rename: then the user exists, but may be lost in a power cut.
+// changed, unless the disk failed after the rename: then the user may exist.
 //
-// The order is: write a new file, sync it, rename it, sync the folder. Without the first sync, a power cut can leave an
-// empty file. Without the second, it can bring the old file back.
+// A power cut could leave an empty file without the sync before the rename, and the old file without the folder's sync.
 func (s *store) create(u user) (user, error) {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -168,6 +167,10 @@ func (s *store) create(u user) (user, error) {
 		return user{}, err
 	}
 	defer folder.Close()
+	if runtime.GOOS != "windows" {
+		old, _ := os.Open(target) // freeing a large file takes long: not in the rename
+		defer func() { go old.Close() }()
+	}
 	temp, err := writeTemp(target, append(kept, "\n]\n"...))
 	defer os.Remove(temp) // nothing is left after the rename
 	if err != nil {
@@ -322,7 +325,7 @@ func fold(username string) string {
 	}, username)
 }
 
-// followLink returns the file that path names: a save must not replace a symbolic link to it.
+// followLink returns the file that path names: a save must not replace a link.
 func followLink(path string) (string, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return path, nil // no file yet
