@@ -310,7 +310,8 @@ func parseSignup(body []byte) (u user, password string, found faults) {
 // isEmail reports whether text is one bare address. mail.ParseAddress also accepts "Name <a@b>" and literals (a@[::1]).
 func isEmail(text string) bool {
 	address, err := mail.ParseAddress(text)
-	return err == nil && address.Address == text && !strings.HasSuffix(text, "]") && !strings.ContainsRune(text, utf8.RuneError) &&
+	return err == nil && address.Address == text && !strings.HasSuffix(text, "]") &&
+		!strings.ContainsRune(text, utf8.RuneError) &&
 		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
@@ -354,7 +355,8 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte,
 		return nil, false
 	}
 	if err != nil { // broken off, or too slow
-		writeError(w, r, http.StatusUnprocessableEntity, faults{{"value_error", []any{"body"}, "Body could not be read to its end"}})
+		writeError(w, r, http.StatusUnprocessableEntity,
+			faults{{"value_error", []any{"body"}, "Body could not be read to its end"}})
 		return nil, false
 	}
 	return body, true

@@ -244,7 +244,8 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 			flags.SetOutput(stderr)
 			fmt.Fprint(stderr, "Usage: authflow [flags]\n\n")
 			flags.PrintDefaults()
-			fmt.Fprint(stderr, "\nEnvironment:\n  AUTH_SECRET\n    \tsigns the tokens: at least 32 bytes; without it, tokens end with the process\n")
+			fmt.Fprint(stderr, "\nEnvironment:\n  AUTH_SECRET\n"+
+				"    \tsigns the tokens: at least 32 bytes; without it, tokens end with the process\n")
 		}
 		return c, err
 	}
@@ -492,7 +493,7 @@ const say = (step, textContent, className = "") =>
 // quote makes text one word of a shell: in single quotes, only the single quote is special.
 const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 
-// decode reads a part of a token. No key is needed: base64url is a encoding, not encryption.
+// decode reads a part of a token. No key is needed: base64url is an encoding, not encryption.
 function decode(part = "") {
   try {
     return JSON.parse(atob(part.replaceAll("-", "+").replaceAll("_", "/")));
