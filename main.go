@@ -599,7 +599,8 @@ async function send(event) {
   let good;
   try {
     if (/[^ -ÿ]/.test(values.token)) throw new Error("Nothing was sent: a header cannot carry such characters");
-    const response = await fetch("/auth/" + step, compose(step, values)).catch(() => null);
+    const signal = AbortSignal.timeout(70_000); // the server ends each request within 60 s
+    const response = await fetch("/auth/" + step, { ...compose(step, values), signal }).catch(() => null);
     const text = await response?.text().catch(() => null);
     if (text == null) throw new Error("No answer. Is the server running?");
     const { status, statusText, headers } = response, line = (status + " " + statusText).trim();
