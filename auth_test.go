@@ -124,7 +124,6 @@ func TestSignupFaults(t *testing.T) {
 		{"an array", `[]`, `model_attributes_type body`},
 		{"null", `null`, `model_attributes_type body`},
 		{"no JSON", `username=enrico`, `json_invalid body.0`},
-		{"half an object", `{"username":`, `json_invalid body.11`},
 		{"a second document", lessonSignup + ` {}`, `json_invalid body.89`},
 		{"too deep", `{"a":` + strings.Repeat("[", 10_001), `json_invalid body.10004`},
 		{"invalid UTF-8", user("enrico", mail, "plaintext")[:60] + "\xff\"}", `json_invalid body`},
@@ -141,7 +140,6 @@ func TestSignupFaults(t *testing.T) {
 		{"both fields, different", `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword","password":"plaintextpassworD"}`, `value_error body.hashed_password`},
 		{"a display name", user("enrico", "Enrico <enrico@example.com>", password), `value_error body.email`},
 		{"a domain literal", user("enrico", "enrico@[127.0.0.1]", password), `value_error body.email`},
-		{"no address", user("enrico", "enrico", password), `value_error body.email`},
 		{"a right-to-left mark", user("enrico", "enrico\u202e@example.com", password), `value_error body.email`},
 		{"an e-mail of 255", user("enrico", strings.Repeat("x", 243)+"@example.com", password), `string_too_long body.email`},
 	} {
@@ -161,7 +159,6 @@ func TestLoginFaults(t *testing.T) {
 	s := newService(t)
 	for _, row := range []struct{ name, body, error, want string }{
 		{"no body", ``, "invalid_request", `missing body.username, missing body.password`},
-		{"empty values", `username=&password=`, "invalid_request", `missing body.username, missing body.password`},
 		{"two usernames", `username=enrico&username=enrico&password=x`, "invalid_request", `value_error body.username`},
 		{"two passwords, one %-encoded", `username=enrico&password=x&pass%77ord=y`, "invalid_request", `value_error body.password`},
 		{"all others twice", `username=enrico&password=x&scope=&scope=&client_id=&client_id=&client_secret=&client_secret=&grant_type=&grant_type=`, "invalid_request",
@@ -186,14 +183,13 @@ func TestEveryPath(t *testing.T) {
 	const signup, login = "POST /auth/signup\r\nContent-Type: application/json", "POST /auth/login\r\nContent-Type: application/x-www-form-urlencoded"
 	const jsonOnly, formOnly = "Content-Type must be application/json", "Content-Type must be application/x-www-form-urlencoded"
 	const notFound, notAllowed, crossOrigin = "Not Found", "Method Not Allowed", "Cross-origin request refused"
-	const tooLarge, invalidForm = "Body must be at most 65536 bytes", `[{"type":"value_error","loc":["body"],"msg":"Value is not a valid form"}]`
+	const tooLarge = "Body must be at most 65536 bytes"
 	for _, row := range []struct {
 		name, request, body string
 		status              int
 		detail              string
 	}{
 		{"no such path", "GET /nosuch", "", 404, notFound},
-		{"a %-encoded path", "GET /auth/%6De", "", 401, "Not authenticated"},
 		{"OPTIONS", "OPTIONS /auth/login", "", 405, notAllowed},
 
 		{"no type", "POST /auth/signup", lessonSignup, 415, jsonOnly},
@@ -206,7 +202,6 @@ func TestEveryPath(t *testing.T) {
 		{"too large in chunks", login + "\r\nTransfer-Encoding: chunked", "10001\r\n" + strings.Repeat("x", 0x10001) + "\r\n0\r\n\r\n", 413, tooLarge},
 		{"a broken chunk", login + "\r\nTransfer-Encoding: chunked", "zz\r\n", 422,
 			`[{"type":"value_error","loc":["body"],"msg":"Body could not be read to its end"}]`},
-		{"too many parameters", login, strings.Repeat("a&", 32<<10), 422, invalidForm},
 
 		{"another origin", signup + "\r\nOrigin: http://evil.example", lessonSignup, 403, crossOrigin},
 		{"another site", login + "\r\nSec-Fetch-Site: same-site", "", 403, crossOrigin},
@@ -317,29 +312,25 @@ func TestForgedTokens(t *testing.T) {
 		return sign(header, regexp.MustCompile(pattern).ReplaceAllString(payload, now), key)
 	}
 	forged := map[string]string{
-		"alg none":             sign(`{"alg":"none"}`, payload, key),
-		"alg hs256":            sign(`{"alg":"hs256"}`, payload, key),
-		"alg missing":          sign(`{"typ":"JWT"}`, payload, key),
-		"crit":                 sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
-		"its own key":          sign(`{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}`, payload, "attacker"),
-		"an empty key":         sign(header, payload, ""),
-		"no signature":         parts[0] + "." + parts[1] + ".",
-		"two parts":            parts[0] + "." + parts[1],
-		"two parts, signed":    signText(parts[1], key),
-		"four parts":           good + "." + parts[2],
-		"padding":              good + "=",
-		"signature respelled":  respell(good),
-		"payload respelled":    signText(parts[0]+"."+respell(parts[1]), key),
-		"header not an object": sign(`"HS256"`, payload, key),
-		"payload not JSON":     sign(header, payload+"}", key),
-		"no exp":               without(`"exp":\d+,`, ""),
-		"exp null":             without(`"exp":\d+`, `"exp":null`),
-		"exp a string":         claim(`"exp":"9999999999"`),
-		"sub of nobody":        claim(`"sub":"2"`),
-		"sub a number":         claim(`"sub":1`),
-		"sub with a sign":      claim(`"sub":"+1"`),
-		"sub out of range":     claim(`"sub":"9223372036854775808"`),
-		"another fingerprint":  claim(`"pwd":"AAAAAAAAAAA"`),
+		"alg none":            sign(`{"alg":"none"}`, payload, key),
+		"alg hs256":           sign(`{"alg":"hs256"}`, payload, key),
+		"alg missing":         sign(`{"typ":"JWT"}`, payload, key),
+		"crit":                sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
+		"an empty key":        sign(header, payload, ""),
+		"no signature":        parts[0] + "." + parts[1] + ".",
+		"two parts":           parts[0] + "." + parts[1],
+		"two parts, signed":   signText(parts[1], key),
+		"four parts":          good + "." + parts[2],
+		"padding":             good + "=",
+		"signature respelled": respell(good),
+		"payload respelled":   signText(parts[0]+"."+respell(parts[1]), key),
+		"no exp":              without(`"exp":\d+,`, ""),
+		"exp a string":        claim(`"exp":"9999999999"`),
+		"sub of nobody":       claim(`"sub":"2"`),
+		"sub a number":        claim(`"sub":1`),
+		"sub with a sign":     claim(`"sub":"+1"`),
+		"sub out of range":    claim(`"sub":"9223372036854775808"`),
+		"another fingerprint": claim(`"pwd":"AAAAAAAAAAA"`),
 	}
 	for i := range len(good) {
 		forged[fmt.Sprint("byte ", i)] = good[:i] + string(good[i]^1) + good[i+1:]
@@ -546,7 +537,6 @@ func TestBrokenEdits(t *testing.T) {
 		{"duplicate ids", `"id":2`, `"id":1`, `:3: id is missing, below 1, or used twice`},
 		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `:4: username`},
 		{"an id of 1.5", `"id":1`, `"id":1.5`, `:2: not a user`},
-		{"no id", `"id":1,`, ``, `:2: id`},
 		{"no name", `"anna"`, `""`, `:3: username`},
 		{"no e-mail", `"e@example.com"`, `""`, `:2: email`},
 		{"a password", hash, password, `:2: hashed_password`},
@@ -626,6 +616,29 @@ func TestEdits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLastLook edits a large file while the last look of a save reads it.
+func TestLastLook(t *testing.T) {
+	s := newStore(t, discard)
+	text := manyUsers(t, s.path, 15_000)
+	s.byID(1)
+	must(t, os.Chtimes(s.path, time.Now(), time.Now()))
+	done := make(chan error)
+	go func() {
+		_, err := s.create(user{Username: "enrico"})
+		done <- err
+	}()
+	await(t, "the last look", func() bool {
+		temp, _ := filepath.Glob(filepath.Join(filepath.Dir(s.path), ".users*"))
+		info, err := os.Stat(strings.Join(temp, ""))
+		return err == nil && time.Since(info.ModTime()) > time.Second
+	})
+	time.Sleep(10 * time.Millisecond)
+	writeFile(t, s.path, strings.Replace(string(text), "user1@", "edited@", 1))
+	if err := <-done; !strings.Contains(readFile(t, s.path), "edited@") {
+		t.Errorf("the edit is lost: %v", err)
 	}
 }
 
@@ -1480,8 +1493,6 @@ func BenchmarkManyUsers(b *testing.B) {
 		}
 		took[name] += time.Since(start)
 	}
-	broken := slices.Clone(text)
-	broken[len(broken)-60] = 0xfc
 	i := 0
 	for b.Loop() {
 		for range 10 {
@@ -1492,11 +1503,9 @@ func BenchmarkManyUsers(b *testing.B) {
 		}
 		measure("unmarshal", func() bool { return json.Unmarshal(text, new([]user)) == nil })
 		measure("parse", func() bool { _, err := parse(many, text); return err == nil })
-		measure("broken", func() bool { _, err := parse(many, broken); return err != nil })
 	}
 	b.ReportMetric(float64(took["many"])/float64(took["none"]), "many/none")
 	b.ReportMetric(float64(took["parse"])/float64(took["unmarshal"]), "parse/unmarshal")
-	b.ReportMetric(float64(took["broken"])/float64(took["unmarshal"]), "broken/unmarshal")
 }
 
 func manyUsers(t testing.TB, path string, n int) (text []byte) {
