@@ -342,16 +342,9 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte,
 		writeError(w, r, http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
 		return nil, false
 	}
-	var body []byte
-	var err error
-	tooLarge := r.ContentLength > maxBody
-	if !tooLarge {
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		tooLarge = errors.As(err, new(*http.MaxBytesError))
-	}
-	if tooLarge {
-		w.Header().Set("Connection", "close") // rather than read the rest
-		writeError(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("Body must be at most %d bytes", maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		writeTooLarge(w, r)
 		return nil, false
 	}
 	if err != nil { // broken off, or too slow
@@ -397,6 +390,11 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, detail any) 
 		}
 	}
 	writeErrorBody(w, r, status, body)
+}
+
+func writeTooLarge(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close") // rather than read the rest
+	writeError(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("Body must be at most %d bytes", maxBody))
 }
 
 // writeRetry also says when to try again.

@@ -93,6 +93,10 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 		} else if origin != "" && r.Method == http.MethodOptions {
 			log.Debug("refused the preflight", "reason", "other origin")
 		}
+		if r.ContentLength > maxBody {
+			writeTooLarge(answer, r)
+			return
+		}
 		handler, pattern := mux.Handler(r)
 		if pattern == "" { // no route: the mux redirects, or says 404 or 405 in plain text
 			plain := &headerWriter{header: make(http.Header)}
