@@ -53,8 +53,8 @@ const (
 	wrongToken   = `{"detail":"Could not validate credentials"}`
 	noToken      = `{"detail":"Not authenticated"}`
 	notStored    = `{"detail":"Users cannot be stored just now"}`
-	tooBusy      = `{"detail":"Too busy just now","error":"temporarily_unavailable"}`
-	tooManyTries = `{"detail":"Too many failed log-ins","error":"temporarily_unavailable"}`
+	tooBusy      = `{"detail":"Too busy just now"}`
+	tooManyTries = `{"detail":"Too many failed log-ins"}`
 )
 
 // TestLesson sends each row to the service that the rows above have left behind.
@@ -86,6 +86,8 @@ func TestLesson(t *testing.T) {
 		{"nothing is trimmed", login, "username=a.b_c-d%40z%2Bf&password=%2B%26%3D%25%C3%BC%E2%98%83+%22", 401, wrongLogin},
 		{"an emoji with joiners", signup, `{"username":"joiner","email":"a@b","password":"👩‍👩‍👧 12345"}`, 201, created},
 		{"the Kelvin sign", login, "username=%E2%84%AAoiner&password=x", 401, wrongLogin},
+		{"a semicolon", signup, `{"username":"semi","email":"a@b","password":"plain;password"}`, 201, created},
+		{"a semicolon as it is", login, "username=semi&password=plain;password", 200, loggedIn},
 		{"shortest", signup, `{"username":"x","email":"a@b","password":"eight ch"}`, 201, created},
 		{"longest", signup, `{"username":"` + strings.Repeat("x", 64) + `","email":"` + strings.Repeat("x", 242) + `@example.com","password":"` + strings.Repeat("ü", 36) + `"}`, 201, created},
 		{"other alphabets", signup, `{"username":"y","email":"ünï@exämple.com","password":"пароль-123"}`, 201, created},
@@ -198,10 +200,8 @@ func TestEveryPath(t *testing.T) {
 		{"largest", signup, strings.Repeat(" ", 64<<10-len(lessonSignup)) + lessonSignup, 400, "Username already exists"},
 		{"too large", signup, strings.Repeat(" ", 64<<10+1-len(lessonSignup)) + lessonSignup, 413, tooLarge},
 		{"merely claimed", signup + "\r\nContent-Length: 10000000000\r\nExpect: 100-continue", "", 413, tooLarge},
-		{"too large a GET", "GET /healthz\r\nContent-Length: 65537", "", 413, tooLarge},
 		{"too large in chunks", login + "\r\nTransfer-Encoding: chunked", "10001\r\n" + strings.Repeat("x", 0x10001) + "\r\n0\r\n\r\n", 413, tooLarge},
-		{"a broken chunk", login + "\r\nTransfer-Encoding: chunked", "zz\r\n", 422,
-			`[{"type":"value_error","loc":["body"],"msg":"Body could not be read to its end"}]`},
+		{"a broken chunk", login + "\r\nTransfer-Encoding: chunked", "zz\r\n", 400, "Body could not be read to its end"},
 
 		{"another origin", signup + "\r\nOrigin: http://evil.example", lessonSignup, 403, crossOrigin},
 		{"another site", login + "\r\nSec-Fetch-Site: same-site", "", 403, crossOrigin},
@@ -209,12 +209,6 @@ func TestEveryPath(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			want := `{"detail":"` + row.detail + `"}`
-			if row.detail[0] == '[' {
-				want = `{"detail":` + row.detail + `}`
-			}
-			if strings.HasPrefix(row.request, "POST /auth/login") {
-				want = strings.TrimSuffix(want, "}") + `,"error":"invalid_request"}`
-			}
 			a := s.raw(t, row.request, row.body).is(t, row.status, want)
 			a.header(t, "Content-Type", asJSON).header(t, "X-Content-Type-Options", "nosniff").
 				header(t, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'").header(t, "Access-Control-Allow-Origin", "").header(t, "Vary", "")
@@ -241,15 +235,16 @@ func TestOrigins(t *testing.T) {
 	preflight := func(path, origin string) answer {
 		return s.do(t, "OPTIONS", path, "", "Origin", origin, "Access-Control-Request-Method", "POST")
 	}
-	preflight("/auth/signup", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "POST").
+	preflight("/auth/signup", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, POST").
 		header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type")
-	preflight("/auth/me", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, HEAD")
-	preflight("/auth/me", other).is(t, 405, `{"detail":"Method Not Allowed"}`).header(t, "Access-Control-Allow-Methods", "")
-	s.logged(t, `reason="other origin"`)
-	preflight("/nosuch", front).is(t, 404, `{"detail":"Not Found"}`).header(t, "Access-Control-Allow-Origin", front)
+	preflight("/auth/me", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, POST")
+	preflight("/auth/me", other).is(t, 403, `{"detail":"Cross-origin request refused"}`).header(t, "Access-Control-Allow-Methods", "")
+	s.logged(t, `reason="-allow-origin does not name `+other)
+	preflight("/nosuch", front).is(t, 204, "").header(t, "Access-Control-Allow-Origin", front)
 	from := func(method, path, body, origin string) answer {
 		return s.do(t, method, path, body, "Content-Type", asJSON, "Origin", origin, "Sec-Fetch-Site", "cross-site").header(t, "Vary", "Origin")
 	}
+	from("POST", "/auth/signup", strings.ReplaceAll(lessonSignup, "enrico", "front"), front).contains(t, 201, "User created")
 	for _, a := range []answer{from("POST", "/auth/signup", lessonSignup, front), from("GET", "/auth/me", "", front), from("POST", "/auth/login", "", front)} {
 		a.header(t, "Access-Control-Allow-Origin", front).header(t, "Access-Control-Allow-Credentials", "").
 			header(t, "Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
@@ -262,18 +257,14 @@ func TestOrigins(t *testing.T) {
 
 // Tokens
 
-// TestRFC7515 verifies the example of RFC 7515, appendix A.1.
+// TestRFC7515 signs the example of RFC 7515, appendix A.1.
 func TestRFC7515(t *testing.T) {
 	key, err := base64.RawURLEncoding.DecodeString("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
 	must(t, err)
-	const token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9" +
-		".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ" +
-		".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-	if c, err := verifyToken(key, token, time.Unix(1300819379, 999_999_999)); err != nil || c.Expires != 1300819380 {
-		t.Errorf("the example: %+v, %v", c, err)
-	}
-	if _, err := verifyToken(key, token, time.Unix(1300819380, 0)); err == nil {
-		t.Error("the example passes at its exp")
+	const unsigned = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9" +
+		".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+	if got, want := signature(key, unsigned), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"; got != want {
+		t.Errorf("the signature is %s, and the RFC has %s", got, want)
 	}
 }
 
@@ -315,6 +306,7 @@ func TestForgedTokens(t *testing.T) {
 		"alg none":            sign(`{"alg":"none"}`, payload, key),
 		"alg hs256":           sign(`{"alg":"hs256"}`, payload, key),
 		"alg missing":         sign(`{"typ":"JWT"}`, payload, key),
+		"another spelling":    sign(`{"typ":"JWT","alg":"HS256"}`, payload, key),
 		"crit":                sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
 		"an empty key":        sign(header, payload, ""),
 		"no signature":        parts[0] + "." + parts[1] + ".",
@@ -323,12 +315,10 @@ func TestForgedTokens(t *testing.T) {
 		"four parts":          good + "." + parts[2],
 		"padding":             good + "=",
 		"signature respelled": respell(good),
-		"payload respelled":   signText(parts[0]+"."+respell(parts[1]), key),
 		"no exp":              without(`"exp":\d+,`, ""),
 		"exp a string":        claim(`"exp":"9999999999"`),
 		"sub of nobody":       claim(`"sub":"2"`),
 		"sub a number":        claim(`"sub":1`),
-		"sub with a sign":     claim(`"sub":"+1"`),
 		"sub out of range":    claim(`"sub":"9223372036854775808"`),
 		"another fingerprint": claim(`"pwd":"AAAAAAAAAAA"`),
 	}
@@ -396,7 +386,7 @@ func TestVoidTokens(t *testing.T) {
 // TestSameWork expects the same number of rounds for each attempt, and its reason in the log.
 func TestSameWork(t *testing.T) {
 	s := newService(t)
-	s.server.users.cost = 5
+	s.server.store.cost = 5
 	var users []string
 	add := func(name, password string, cost int) {
 		hash := newHash(t, password, cost)
@@ -429,7 +419,6 @@ func TestSameWork(t *testing.T) {
 			}
 		})
 	}
-	const alike = `reason="wrong password, but bcrypt can't tell"`
 	for _, row := range [][3]string{
 		{"enrico", password}, {"cheap", password}, {"cyclic", "abcdefgh"}, {"longest", longest}, {"$2b", password}, {"$2y", password},
 		{"enrico", "wrong", `reason="wrong password"`},
@@ -439,9 +428,17 @@ func TestSameWork(t *testing.T) {
 		{"enrico ", password, `reason="unknown user"`},
 		{strings.Repeat("x", 60_000), password, `reason="unknown user"`},
 		{"disabled", password, `reason="disabled user"`},
-		{"longest", longest + "x", alike}, {"longest", longest + "\xff", alike}, {"cyclic", "abcdefgh\x00abcdefgh", alike},
 	} {
 		attempt(row[0], row[1], row[2], 32)
+	}
+
+	// bcrypt can't tell these from the right password, so it isn't asked.
+	before := strings.Count(s.log.String(), " rounds=")
+	for _, row := range [][2]string{{"longest", longest + "x"}, {"longest", longest + "\xff"}, {"cyclic", "abcdefgh\x00abcdefgh"}, {"nobody", longest + "x"}} {
+		s.login(t, row[0], row[1]).is(t, 401, wrongLogin).header(t, "WWW-Authenticate", `Bearer realm="auth"`)
+	}
+	if log := s.log.String(); strings.Count(log, `reason="no user can have this password"`) != 4 || strings.Count(log, " rounds=") != before {
+		t.Errorf("bcrypt was asked, or the reason is missing:\n%s", log)
 	}
 	if strings.Contains(s.log.String(), "level=WARN") {
 		t.Error("a warning came too early")
@@ -454,24 +451,12 @@ func TestSameWork(t *testing.T) {
 	s.logged(t, `msg="a stored hash costs more than -cost: every log-in takes that long" highest=6`)
 }
 
-// TestDummyHash checks that bcrypt takes dummy hashes for real ones.
-func TestDummyHash(t *testing.T) {
-	for cost := minCost; cost <= maxCost; cost++ {
-		if got, err := bcrypt.Cost(dummyHash(cost)); err != nil || got != cost || !bcryptHash.Match(dummyHash(cost)) {
-			t.Errorf("dummyHash(%d): cost %d, %v", cost, got, err)
-		}
-	}
-	if err := bcrypt.CompareHashAndPassword(dummyHash(4), nil); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-		t.Errorf("bcrypt did not compare: %v", err)
-	}
-}
-
 // TestBcryptError: the log says what failed, the client isn't told.
 func TestBcryptError(t *testing.T) {
 	s := newService(t)
-	s.server.users.cost = 40
+	s.server.store.cost = 40
 	s.signup(t, lessonSignup).is(t, 500, `{"detail":"Internal Server Error"}`)
-	s.logged(t, `level=ERROR msg="the request failed" req=1 err="crypto/bcrypt: cost 40`)
+	s.logged(t, `level=ERROR msg="refused the request" req=1 status=500 detail="Internal Server Error" reason="crypto/bcrypt: cost 40`)
 }
 
 // The users file
@@ -525,26 +510,27 @@ func TestBrokenEdits(t *testing.T) {
 	users := strings.NewReplacer("ONE", one, "TWO", two)
 	both := users.Replace("[\nONE,\nTWO\n]\n")
 	for _, row := range []struct{ name, old, new, want string }{ // in both users, old becomes new
-		{"empty", both, "", `:1: not a JSON`},
-		{"half a document", two[20:] + "\n]\n", "", `:3: not a user in JSON: unexpected EOF`},
-		{"no bracket", "]", "", `:5: the closing`},
-		{"a comma too many", two, "", `:4: not a user`},
-		{"two commas", ",\n", ",\n,\n", `:3: not a user`},
-		{"a comma missing", ",\n", "\n", `:3: not a user`},
-		{"a second document", "]\n", "]\n[]\n", `:6: the closing ] is missing or not last`},
-		{"an object", both, one, `:1: not a JSON array of users; an empty one is []`},
-		{"null", two, "null", `:3: id`},
-		{"duplicate ids", `"id":2`, `"id":1`, `:3: id is missing, below 1, or used twice`},
-		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `:4: username`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `:2: not a user`},
-		{"no name", `"anna"`, `""`, `:3: username`},
-		{"no e-mail", `"e@example.com"`, `""`, `:2: email`},
-		{"a password", hash, password, `:2: hashed_password`},
-		{"a hash too short", hash, hash[:59], `:2: hashed_password`},
-		{"a hash of another alphabet", hash, hash[:59] + "!", `:2: hashed_password`},
-		{"a hash that takes hours", "$04$", "$31$", `:2: hashed_password`},
-		{"is_active misspelt", "is_active", "isactive", `:2: is_active`},
-		{"Latin-1", "anna", "\xfc", `:3: not UTF-8`},
+		{"empty", both, "", `line 1: not valid JSON: unexpected end of JSON input`},
+		{"half a document", two[20:] + "\n]\n", "", `line 3: not valid JSON`},
+		{"no bracket", "]", "", `line 4: not valid JSON: unexpected end of JSON input`},
+		{"a comma too many", two, "", `line 4: not valid JSON`},
+		{"two commas", ",\n", ",\n,\n", `line 3: not valid JSON`},
+		{"a comma missing", ",\n", "\n", `line 3: not valid JSON`},
+		{"a second document", "]\n", "]\n[]\n", `line 5: not valid JSON: invalid character`},
+		{"an object", both, one, `line 1: not an array of users; an empty one is []`},
+		{"null alone", both, "null", `line 1: null is not an array of users; an empty one is []`},
+		{"null", two, "null", `user 2 (""): id`},
+		{"duplicate ids", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used twice`},
+		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `user 2 ("ENRICO"): username`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id can't be a number 1.5`},
+		{"no name", `"anna"`, `""`, `user 2 (""): username`},
+		{"no e-mail", `"e@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
+		{"a password", hash, password, `user 1 ("enrico"): hashed_password`},
+		{"a hash too short", hash, hash[:59], `user 1 ("enrico"): hashed_password`},
+		{"a hash of another alphabet", hash, hash[:59] + "!", `user 1 ("enrico"): hashed_password`},
+		{"a hash that takes hours", "$04$", "$31$", `user 1 ("enrico"): hashed_password`},
+		{"is_active misspelt", "is_active", "isactive", `user 1 ("enrico"): is_active`},
+		{"Latin-1", "anna", "\xfc", `not UTF-8: save the file as UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
@@ -556,9 +542,12 @@ func TestBrokenEdits(t *testing.T) {
 				s.me(t, token).contains(t, 200, `"e@example.com"`)
 				s.signup(t, lessonSignup).is(t, 503, notStored).header(t, "Retry-After", "5")
 			}
-			want := s.path + row.want
-			if log := s.log.String(); strings.Count(log, want) != 1 || strings.Contains(log, hash) || strings.Contains(log, password) {
+			want := s.path + ": " + row.want
+			if log := strings.ReplaceAll(s.log.String(), `\"`, `"`); strings.Count(log, want) != 1 || strings.Contains(log, hash) || strings.Contains(log, password) {
 				t.Errorf("the log has not %s once:\n%s", want, log)
+			}
+			if s.server.store.stamp == nil {
+				t.Error("the faulty file is read again at each look")
 			}
 			if _, err := openStore(s.path, 4, discard); err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("at the start: %v", err)
@@ -581,8 +570,8 @@ func TestBrokenEdits(t *testing.T) {
 	}
 	// If its time grew with the square of the size, this would take an hour.
 	text := manyUsers(t, path, 50_000)
-	text[len(text)-60] = 0xfc
-	if _, err := parse(path, text); err == nil || err.Error() != path+":50001: not UTF-8: save the file as UTF-8" {
+	text = bytes.Replace(text, []byte(`"id":50000,`), []byte(`"id":49999,`), 1)
+	if _, err := parse(text, 4); err == nil || !strings.HasPrefix(err.Error(), `user 50000 ("user50000"): id`) {
 		t.Error(err)
 	}
 }
@@ -597,10 +586,6 @@ func TestEdits(t *testing.T) {
 		"move away and write": func(path, text string) error {
 			return errors.Join(os.Rename(path, path+"~"), os.WriteFile(path, []byte(text), 0o600))
 		},
-		"within one tick of the clock": func(path, text string) error {
-			now := time.Now().Truncate(stampTick / 2)
-			return errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, now, now))
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService(t)
@@ -608,7 +593,8 @@ func TestEdits(t *testing.T) {
 			token := s.token(t, "enrico", password)
 			mails := regexp.MustCompile(`\w+@example.com`)
 			for i := range 24 {
-				mail := fmt.Sprintf("mail%02d@example.com", i) // edits of one length
+				time.Sleep(20 * time.Millisecond) // two edits within a tick of the file's clock: the second may be seen late
+				mail := fmt.Sprintf("mail%02d@example.com", i)
 				must(t, edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
 				s.me(t, token).contains(t, 200, mail)
 				if i%3 == 0 && s.signUp(t, fmt.Sprint("user", i)) != 201 || !strings.Contains(readFile(t, s.path), mail) {
@@ -619,41 +605,73 @@ func TestEdits(t *testing.T) {
 	}
 }
 
-// TestLastLook edits a large file while the last look of a save reads it.
-func TestLastLook(t *testing.T) {
-	s := newStore(t, discard)
-	text := manyUsers(t, s.path, 15_000)
-	s.byID(1)
-	must(t, os.Chtimes(s.path, time.Now(), time.Now()))
-	done := make(chan error)
-	go func() {
-		_, err := s.create(user{Username: "enrico"})
-		done <- err
-	}()
-	await(t, "the last look", func() bool {
-		temp, _ := filepath.Glob(filepath.Join(filepath.Dir(s.path), ".users*"))
-		info, err := os.Stat(strings.Join(temp, ""))
-		return err == nil && time.Since(info.ModTime()) > time.Second
-	})
-	time.Sleep(10 * time.Millisecond)
-	writeFile(t, s.path, strings.Replace(string(text), "user1@", "edited@", 1))
-	if err := <-done; !strings.Contains(readFile(t, s.path), "edited@") {
-		t.Errorf("the edit is lost: %v", err)
+// TestStamps: a stamp is that of a file, its size and its time.
+func TestStamps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.json")
+	stamp := func(name, text string, second int64) fs.FileInfo {
+		writeFile(t, path+name, text)
+		must(t, os.Chtimes(path+name, time.Unix(second, 0), time.Unix(second, 0)))
+		info, err := os.Stat(path + name)
+		must(t, err)
+		return info
+	}
+	first := stamp("", "[]", 1)
+	for name, other := range map[string]fs.FileInfo{
+		"another size": stamp("", "[ ]", 1), "another time": stamp("", "[]", 2), "another file": stamp("~", "[]", 1), "no file": nil,
+	} {
+		if sameStamp(first, other) || sameStamp(other, first) {
+			t.Errorf("%s has the same stamp", name)
+		}
+	}
+	if !sameStamp(first, stamp("", "[]", 1)) || !sameStamp(nil, nil) {
+		t.Error("the same file has another stamp")
 	}
 }
 
-// TestSaveStamp checks that a save is dated back, and that a file of the same size and time is not read again.
-func TestSaveStamp(t *testing.T) {
+// TestSnapshot checks that a save changes no snapshot that a request may still read.
+func TestSnapshot(t *testing.T) {
+	s := newStore(t, discard)
+	before := s.current()
+	_, err := s.create(t.Context(), user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4)})
+	must(t, err)
+	if len(before.byID) != 0 || len(before.byName) != 0 || before.maxID != 0 || string(before.text) != "[]" {
+		t.Errorf("the old snapshot is %+v", before)
+	}
+	if u := s.current().named("Enrico"); u == nil || u.ID != 1 {
+		t.Error("the new snapshot has no user")
+	}
+}
+
+// TestFaultEnds: a look has met a fault during a save. The save ends it.
+func TestFaultEnds(t *testing.T) {
+	s := newStore(t, discard)
+	before := s.current()
+	s.readErr = errors.New("half of an edit")
+	must(t, s.save(before, before.with(&user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)})))
+	if users, err := s.look(); err != nil || users.named("enrico") == nil {
+		t.Errorf("after the save: %v, %v", users.named("enrico"), err)
+	}
+}
+
+// TestUnseenEdit edits the file so that its stamp stays the same. A sign-up does not overwrite the edit.
+func TestUnseenEdit(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
+	old := time.Now().Add(-time.Hour).Truncate(time.Second)
+	must(t, os.Chtimes(s.path, old, old))
 	token := s.token(t, "enrico", password)
-	saved, err := os.Stat(s.path)
-	if must(t, err); time.Since(saved.ModTime()) < 2*time.Second {
-		t.Error(saved.ModTime())
-	}
-	writeFile(t, s.path, strings.Replace(readFile(t, s.path), "enrico@", "edited@", 1))
-	must(t, os.Chtimes(s.path, saved.ModTime(), saved.ModTime()))
+	edited := strings.Replace(readFile(t, s.path), "enrico@", "edited@", 1)
+	writeFile(t, s.path, edited)
+	must(t, os.Chtimes(s.path, old, old))
 	s.me(t, token).contains(t, 200, "enrico@")
+	s.signup(t, strings.ReplaceAll(lessonSignup, "enrico", "anna")).is(t, 503, notStored)
+	if readFile(t, s.path) != edited {
+		t.Error("the edit was overwritten")
+	}
+	s.me(t, token).contains(t, 200, "edited@")
+	if status := s.signUp(t, "anna"); status != 201 {
+		t.Errorf("then sign-up gets %d", status)
+	}
 }
 
 // TestGone takes the file away for a while. Nobody is forgotten.
@@ -671,6 +689,9 @@ func TestGone(t *testing.T) {
 	}
 	step(os.Rename(s.path, s.path+"~"), 503, "users.json is gone: put it back, or begin without users: echo '[]' > ")
 	step(os.Mkdir(s.path, 0o700), 503, "users.json is not a file, but a folder, a pipe or a device")
+	if n := strings.Count(s.log.String(), "users file can't be read: log-ins"); n != 2 {
+		t.Errorf("two faults are logged %d times", n)
+	}
 	step(errors.Join(os.Remove(s.path), os.Rename(s.path+"~", s.path)), 400, `msg="read the users file" users=1`)
 	writeFile(t, s.path, "[]")
 	s.me(t, token).is(t, 401, wrongToken)
@@ -707,7 +728,7 @@ func TestModesAndLinks(t *testing.T) {
 	}
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, umask := range []string{"000", "777"} {
+	for _, umask := range []string{"000", "077"} {
 		p := start(t, "-cost", "4", "-users", at(umask), "UMASK="+umask)
 		for _, name := range []string{"enrico", "anna"} {
 			p.signUp(t, name)
@@ -828,8 +849,7 @@ func TestFailingDisk(t *testing.T) {
 		})
 	}
 
-	// While the disk is slow, only the sign-up waits for it. An edit in that time is not overwritten.
-	defer strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=400000")()
+	// The last look of a save reads the file. An edit in that time is not overwritten.
 	signUp := func(name string) chan int {
 		status := make(chan int, 1)
 		go func() { status <- p.signUp(t, name) }()
@@ -839,7 +859,18 @@ func TestFailingDisk(t *testing.T) {
 		})
 		return status
 	}
-	waiting := signUp("carla")
+	stop = strace(t, p, "-o", os.DevNull, "-P", p.path, "-e", "inject=read:delay_exit=300000")
+	waiting := signUp("bella")
+	time.Sleep(100 * time.Millisecond)
+	writeFile(t, p.path, strings.Replace(readFile(t, p.path), "alma@", "amla@", 1))
+	if status, text := <-waiting, readFile(t, p.path); status != 503 || !strings.Contains(text, "amla@") || strings.Contains(text, "bella") {
+		t.Errorf("a sign-up beside an edit at the last moment: %d\n%s", status, text)
+	}
+	stop()
+
+	// While the disk is slow, only the sign-up waits for it. An edit in that time is not overwritten.
+	defer strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=400000")()
+	waiting = signUp("carla")
 	p.me(t, token).contains(t, 200, `"enrico@example.com"`)
 	p.login(t, "carla", password).is(t, 401, wrongLogin) // not durable yet
 	await(t, "the rename", func() bool { return strings.Contains(readFile(t, p.path), "carla") })
@@ -867,17 +898,21 @@ func TestUsage(t *testing.T) {
 	}{
 		{"-nosuch", "", "flag provided but not defined: -nosuch"},
 		{"serve", "", `unexpected argument "serve": there are only flags`},
-		{"-cost 3", "", `invalid value "3" for flag -cost: it must be 4 to 16`},
-		{"-cost 17", "", "invalid"},
-		{"-addr 127.0.0.1:70000", "", "-addr must be host:port, such as 127.0.0.1:8000"},
+		{"-cost 3", "", `invalid value "3" for flag -cost: it must be a whole number from 4 to 16`},
+		{"-cost x", "", `invalid value "x" for flag -cost: it must be a whole number`},
+		{"-v=maybe", "", `invalid boolean value "maybe" for -v: write -v, or leave it out`},
+		{"-cost 17", "", `invalid value "17"`},
+		{"-addr 127.0.0.1:70000", "", `-addr "127.0.0.1:70000" must be host:port, such as 127.0.0.1:8000`},
+		{"-addr ", "", `-addr "" must be host:port`},
 		{"-users ", "", "-users must name a file"},
 		{"-token-ttl 30d", "", `invalid value "30d" for flag -token-ttl: it must be at least 1s, in h, m and s, such as 24h or 1h30m`},
-		{"-token-ttl 999ms", "", `invalid value "999ms"`},
+		{"-token-ttl 999ms", "", `invalid value "999ms" for flag -token-ttl: it must be at least 1s`},
 		{"-tls-cert cert.pem", "", "-tls-cert and -tls-key go together"},
-		{"-allow-origin *", "", `invalid value "*" for flag -allow-origin: it must be an origin in lower case, such as http://localhost:5173`},
+		{"-allow-origin *", "", `invalid value "*" for flag -allow-origin: it must be as browsers send it: in lower case, without path and default port, such as http://localhost:5173`},
 		{"-allow-origin http://localhost:5173/", "", ""},
 		{"-allow-origin http://LOCALHOST:5173", "", ""},
 		{"-allow-origin https://*.example.com", "", ""},
+		{"-allow-origin https://example.com:443", "", `invalid value "https://example.com:443" for flag -allow-origin`},
 		{"-v", strings.Repeat("s", 31), "AUTH_SECRET must have at least 32 bytes: try openssl rand -base64 32"},
 	} {
 		t.Run(row.args, func(t *testing.T) {
@@ -1015,7 +1050,7 @@ func TestLog(t *testing.T) {
 func TestSteps(t *testing.T) {
 	flow := func(args ...string) string {
 		p := start(t, append(args, "-cost", "4")...)
-		p.me(t, "x.y.z")
+		p.me(t, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.y.z")
 		p.do(t, "POST", "/auth/login", "", "Sec-Fetch-Site", "cross-site")
 		for range 11 {
 			p.login(t, "nobody", password)
@@ -1028,10 +1063,10 @@ func TestSteps(t *testing.T) {
 		t.Errorf("without -v:\n%s", text)
 	}
 	steps := strings.Join([]string{
-		`msg="refused the token" req=1 reason="the signature doesn't fit"\n`,
+		`source=auth\.go:\d+ msg="refused the request" req=1 status=401 detail="Could not validate credentials" reason="the signature doesn't fit"\n`,
 		`msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+\n`,
-		`msg="refused the request" req=2 status=403 detail="Cross-origin request refused"\n`,
-		`msg="refused the log-in" req=3 reason="unknown user"\n`,
+		`msg="refused the request" req=2 status=403 detail="Cross-origin request refused" `,
+		`msg="refused the request" req=3 status=401 detail="Invalid credentials" reason="unknown user"\n`,
 		`msg="refused the request" req=13 status=429 detail="Too many failed log-ins"\n`,
 	}, ".*")
 	if text := flow("-v"); !regexp.MustCompile("(?s)" + steps).MatchString(text) {
@@ -1048,18 +1083,42 @@ func TestDependencies(t *testing.T) {
 
 // Load and attack
 
+// TestPanic expects 500 in JSON, and the cause in the log.
+func TestPanic(t *testing.T) {
+	log := &output{}
+	h := logRequests(slog.New(slog.NewTextHandler(log, nil)), answerPanics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") })))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	answer{w.Code, w.Header(), w.Body.String()}.is(t, 500, `{"detail":"Internal Server Error"}`)
+	if text := log.String(); !strings.Contains(text, "panic: a bug") || !strings.Contains(text, "auth_test.go") || !strings.Contains(text, "status=500") {
+		t.Error(text)
+	}
+
+	// If the answer has begun, the connection is cut.
+	begun := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "half"); panic("a bug") }
+	web := httptest.NewServer(logRequests(slog.New(slog.NewTextHandler(log, nil)), answerPanics(http.HandlerFunc(begun))))
+	defer web.Close()
+	if resp, err := client.Get(web.URL); err == nil {
+		body, err := io.ReadAll(resp.Body)
+		t.Errorf("%d %s %v, want no whole answer", resp.StatusCode, body, err)
+	}
+	await(t, "the log", func() bool {
+		return strings.Contains(log.String(), "the answer was cut off") && strings.Count(log.String(), "msg=request ") == 2
+	})
+}
+
 // TestSlots fills bcrypt's slots and line.
 func TestSlots(t *testing.T) {
 	s := newService(t)
 	s.signUp(t, "enrico")
 	token := s.token(t, "enrico", password)
 	for range processors {
-		s.server.slots <- struct{}{}
+		s.server.hashing.slots <- struct{}{}
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
 	ended := make(chan map[int]int)
 	go func() {
-		ended <- together(processors+100, func(int) int {
+		ended <- together(100, func(int) int {
 			r, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/auth/login", strings.NewReader("username=enrico&password=wrong"))
 			r.Header.Set("Content-Type", asForm)
 			if resp, err := client.Do(r); err == nil {
@@ -1068,17 +1127,17 @@ func TestSlots(t *testing.T) {
 			return 0
 		})
 	}()
-	await(t, "a full line", func() bool { return len(s.server.waiting) == processors+100 })
+	await(t, "a full line", func() bool { return s.server.hashing.waiting.Load() == 100 })
 	s.login(t, "enrico", password).is(t, 503, tooBusy).header(t, "Retry-After", "5")
 	s.signup(t, lessonSignup).is(t, 503, `{"detail":"Too busy just now"}`).header(t, "Retry-After", "5")
 	s.me(t, token).contains(t, 200, `"enrico"`)
 	hangUp()
-	if got := <-ended; got[0] != processors+100 {
+	if got := <-ended; got[0] != 100 {
 		t.Errorf("clients in line got %v", got)
 	}
-	await(t, "an empty line", func() bool { return len(s.server.waiting) == 0 })
+	await(t, "an empty line", func() bool { return s.server.hashing.waiting.Load() == 0 })
 	for range processors {
-		<-s.server.slots // and there were no more
+		<-s.server.hashing.slots // and there were no more
 	}
 	s.login(t, "enrico", password).contains(t, 200, `"Login successful"`) // those above are no failures of enrico's
 }
@@ -1088,11 +1147,11 @@ func TestLongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(newStore(t, discard), nil, time.Hour)
 		for range processors {
-			s.slots <- struct{}{}
+			s.hashing.slots <- struct{}{}
 		}
 		began := time.Now()
 		form(s, "192.0.2.1:1", "username=enrico&password=x").is(t, 503, tooBusy).header(t, "Retry-After", "5")
-		if waited := time.Since(began); waited != 5*time.Second {
+		if waited := time.Since(began); waited != 15*time.Second {
 			t.Errorf("it waited %v", waited)
 		}
 	})
@@ -1103,7 +1162,7 @@ func TestThrottle(t *testing.T) {
 	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
 	now := time.Unix(1_800_000_000, 0)
 	s.now = func() time.Time { return now }
-	_, err := s.users.create(user{Username: "enrico", HashedPassword: newHash(t, password, 4), IsActive: true, Email: "a@b"})
+	_, err := s.store.create(t.Context(), user{Username: "enrico", HashedPassword: newHash(t, password, 4), IsActive: true, Email: "a@b"})
 	must(t, err)
 	const home, away = "192.0.2.1:1111", "192.0.2.2:1111"
 	right := func(addr string) answer { return form(s, addr, "username=enrico&password=plaintextpassword") }
@@ -1140,7 +1199,7 @@ func TestThrottle(t *testing.T) {
 	most := 0
 	for i := range 10_100 {
 		s.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, now)
-		most = max(most, len(s.throttle.accounts))
+		most = max(most, len(s.throttle.failures))
 	}
 	if most != 10_000 {
 		t.Errorf("%d accounts were remembered", most)
@@ -1242,7 +1301,7 @@ func TestREADME(t *testing.T) {
 	}
 	p.kill()
 	_, log, _ := strings.Cut(p.log.String(), "users="+p.path+"\n")
-	volatile := regexp.MustCompile(`time=\S+ |took=\S+|addr=\S+`)
+	volatile := regexp.MustCompile(`time=\S+ |source=\S+ |took=\S+|addr=\S+`)
 	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)[1]
 	if log := volatile.ReplaceAllString(log, ""); !strings.HasPrefix(log, volatile.ReplaceAllString(steps, "")) {
 		t.Errorf("-v logs\n%s\nand the README has\n%s", log, steps)
@@ -1393,19 +1452,28 @@ func FuzzUsersFile(f *testing.F) {
 		writeFile(t, path, text)
 		s, err := openStore(path, 4, discard)
 		if err != nil {
-			if !regexp.MustCompile(`users\.json:\d+: .+$`).MatchString(err.Error()) {
+			if !regexp.MustCompile(`users\.json: (line \d+|not UTF-8|user \d+ \(".*"\)): .+$`).MatchString(err.Error()) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return
 		}
-		if _, err := s.create(user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true}); err != nil {
+		if _, err := s.create(t.Context(), user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true}); err != nil {
 			return // the name is taken, or no id is left
 		}
 		again, err := openStore(path, 4, discard)
-		if err != nil || fmt.Sprint(again.users) != fmt.Sprint(s.users) {
-			t.Fatalf("%q: after a save: %v\n got %v\nwant %v", text, err, again.users, s.users)
+		if err != nil || fmt.Sprint(usersOf(again)) != fmt.Sprint(usersOf(s)) {
+			t.Fatalf("%q: after a save: %v\n got %v\nwant %v", text, err, usersOf(again), usersOf(s))
 		}
 	})
+}
+
+// usersOf returns the users as values, which can be printed.
+func usersOf(s *store) map[int64]user {
+	users := map[int64]user{}
+	for id, u := range s.users.byID {
+		users[id] = *u
+	}
+	return users
 }
 
 // Benchmarks
@@ -1502,7 +1570,7 @@ func BenchmarkManyUsers(b *testing.B) {
 			measure("many", func() bool { return q.signUp(b, name) == 201 })
 		}
 		measure("unmarshal", func() bool { return json.Unmarshal(text, new([]user)) == nil })
-		measure("parse", func() bool { _, err := parse(many, text); return err == nil })
+		measure("parse", func() bool { _, err := parse(text, 12); return err == nil })
 	}
 	b.ReportMetric(float64(took["many"])/float64(took["none"]), "many/none")
 	b.ReportMetric(float64(took["parse"])/float64(took["unmarshal"]), "parse/unmarshal")

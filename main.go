@@ -1,8 +1,21 @@
-// Authflow is a sign-up and log-in service to learn from: a user model, bcrypt, OAuth 2's password form and a signed
-// token, in one small program on the standard library.
+// Authflow is a sign-up and log-in service to learn from, with bcrypt, OAuth 2's password form and
+// a signed token. It answers three requests:
 //
-// The users are stored in one JSON file: passwords as bcrypt hashes, all else in plain text. authflow -h explains the
-// flags.
+//	POST /auth/signup {"username":"enrico","email":"e@example.com","password":"plaintextpassword"}
+//	201 {"message":"User created","user_id":1}
+//
+//	POST /auth/login username=enrico&password=plaintextpassword
+//	200 {"message":"Login successful","user_id":1,"access_token":"eyJhbGci…", …}
+//
+//	GET /auth/me Authorization: Bearer eyJhbGci…
+//	200 {"id":1,"username":"enrico","email":"e@example.com","is_active":true}
+//
+// The users are stored in one JSON file, users.json: passwords as bcrypt hashes, all else in plain
+// text. authflow -h explains the flags.
+//
+// Read this file first: the routes, and what happens to every request. Then read auth.go, which has
+// the handlers, and store.go, which keeps the users. How the program starts and stops, in the second
+// half of this file, can wait.
 package main
 
 import (
@@ -16,13 +29,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,141 +47,103 @@ import (
 
 const (
 	maxHeader = 16 << 10 // bytes: a token has about 200
-	maxLogged = 200      // characters of a method or path in a log line
-	minSecret = 32       // bytes: as long as the digest (RFC 7518 §3.2)
+	maxLogged = 200      // bytes of a client's text in a log line
+	minSecret = 32       // bytes: as long as the digest of HMAC-SHA256 (RFC 7518 §3.2)
 	safeCost  = 10       // below it bcrypt is too fast (OWASP Password Storage Cheat Sheet)
 	minCost   = 4        // bcrypt's lowest
 	maxCost   = 16       // a log-in takes seconds
 
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second // 64 KiB at 52 kbit/s
-	writeTimeout      = 60 * time.Second // to wait for bcrypt, to hash on a small machine, to answer
-	idleTimeout       = 60 * time.Second // between two requests
+	readTimeout       = 10 * time.Second // enough for 64 KiB at 52 kbit/s
+	writeTimeout      = 60 * time.Second // for the waits for bcrypt and a save, and for the work
+	idleTimeout       = 60 * time.Second // between two requests of a connection
 	shutdownTimeout   = 10 * time.Second // for requests that have begun
 )
 
-// routes maps each request to its handler.
+// ---- The routes ----
+
+// routes says which handler answers which request. noRoute answers what has no other route.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /auth/signup", s.signup)
-	mux.HandleFunc("POST "+loginPath, s.login)
-	mux.HandleFunc("GET /auth/me", s.requireUser(s.me))
-	mux.HandleFunc("GET /healthz", healthz)
+	mux.Handle("POST /auth/signup", apiHandler(s.signup))
+	mux.Handle("POST /auth/login", apiHandler(s.login))
+	mux.Handle("GET /auth/me", s.requireUser(s.me))
+	mux.Handle("GET /healthz", apiHandler(healthz))
 	mux.HandleFunc("GET /openapi.json", openapi)
 	mux.HandleFunc("GET /docs", docs)
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // only /
+	mux.Handle("/", noRoute(mux))
 	return mux
 }
 
-// newHandler returns the whole service: the routes, and the checks of every request.
+// newHandler returns the whole service. A request passes these doors from the outermost to the
+// routes. Each door is a function below, and can answer the request itself.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
-	mux := routes(s)
-	var crossOrigin http.CrossOriginProtection
-	var requests atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		log := log.With("req", requests.Add(1))
-		r = withLogger(r, log)
-		answer := &recorder{ResponseWriter: w}
-		defer func() { // without query, headers and body: they may hold secrets
-			log.Info("request", "method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()), "status", answer.status,
-				"took", time.Since(start), "addr", r.RemoteAddr)
-		}()
-		header := answer.Header()
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		if strings.HasPrefix(r.URL.Path, "/auth/") {
-			header.Set("Cache-Control", "no-store") // tokens and users (RFC 6749 §5.1)
-		}
-		if len(origins) > 0 {
-			header.Set("Vary", "Origin")
-		}
-		origin := r.Header.Get("Origin")
-		allowed := slices.Contains(origins, origin)
-		if allowed { // the page may read the answer, and these headers
-			header.Set("Access-Control-Allow-Origin", origin)
-			header.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
-		} else if crossOrigin.Check(r) != nil { // login CSRF
-			writeError(answer, r, http.StatusForbidden, "Cross-origin request refused")
-			return
-		} else if origin != "" && r.Method == http.MethodOptions {
-			log.Debug("refused the preflight", "reason", "other origin")
-		}
-		if r.ContentLength > maxBody {
-			writeTooLarge(answer, r)
-			return
-		}
-		handler, pattern := mux.Handler(r)
-		if pattern == "" { // no route: the mux redirects, or says 404 or 405 in plain text
-			plain := &headerWriter{header: make(http.Header)}
-			handler.ServeHTTP(plain, r)
-			if allowed && r.Method == http.MethodOptions && plain.status == http.StatusMethodNotAllowed {
-				// A preflight: the mux has the methods of the path in Allow.
-				header.Set("Access-Control-Allow-Methods", plain.header.Get("Allow"))
-				header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
-				answer.WriteHeader(http.StatusNoContent)
-				return
-			}
-			if plain.status >= 400 {
-				maps.Copy(header, plain.header) // Allow
-				writeError(answer, r, plain.status, http.StatusText(plain.status))
-				return
+	return logRequests(log,
+		answerPanics(
+			setHeaders(
+				allowOrigins(origins,
+					refuseOtherOrigins(origins,
+						routes(s))))))
+}
+
+// noRoute answers 405 if the path exists, but not with this method. Otherwise it answers 404. (The
+// mux would do the same, but not in JSON.)
+func noRoute(mux *http.ServeMux) apiHandler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		// Ask the mux which route it has for the other methods. This calls no handler.
+		var allowed []string
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			other := *r // a copy of the request
+			other.Method = method
+			if _, pattern := mux.Handler(&other); pattern != "/" {
+				allowed = append(allowed, method)
 			}
 		}
-		handler.ServeHTTP(answer, r)
-	})
+
+		if allowed == nil {
+			return refuse(http.StatusNotFound, "Not Found")
+		}
+		return refuse(http.StatusMethodNotAllowed, "Method Not Allowed").
+			with("Allow", strings.Join(allowed, ", "))
+	}
 }
 
-// truncate shortens a client's text for the log.
-func truncate(s string) string { return s[:min(len(s), maxLogged)] }
-
-// A recorder remembers the status for the log.
-type recorder struct {
-	http.ResponseWriter
-	status int
+// healthz says that the process serves, even if the users file has a fault.
+func healthz(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, healthResponse{"ok"})
 }
 
-func (w *recorder) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// A headerWriter takes the status and the headers of an answer, and drops the body.
-type headerWriter struct {
-	header http.Header
-	status int
-}
-
-func (w *headerWriter) Header() http.Header         { return w.header }
-func (w *headerWriter) WriteHeader(status int)      { w.status = status }
-func (w *headerWriter) Write(p []byte) (int, error) { return len(p), nil }
-
-// healthz says that the process serves, whatever the state of the users file.
-func healthz(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, struct {
-		Status string `json:"status"`
-	}{"ok"})
+type healthResponse struct {
+	Status string `json:"status"`
 }
 
 func openapi(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
 	io.WriteString(w, openapiDocument)
 }
 
-// docs answers with the try-it page. Its policy allows this one script and style, known by their digests, and requests
-// to this server, so that no injected code can run.
+// docs answers with the try-it page.
 func docs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", docsPolicy)
-	w.WriteHeader(http.StatusOK)
 	io.WriteString(w, docsPage)
 }
 
-var docsPolicy = "default-src 'none'; script-src " + digestOf("script") + "; style-src " + digestOf("style") +
-	"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// docsPolicy tells the browser what the page may do. If somebody gets a script of theirs into the
+// page, the browser doesn't run it: it has another digest.
+var docsPolicy = strings.Join([]string{
+	"default-src 'none'",               // load nothing, except:
+	"script-src " + digestOf("script"), // run this script
+	"style-src " + digestOf("style"),   // use this style sheet
+	"img-src data:",                    // show the icon, which is empty
+	"connect-src 'self'",               // send requests to this server
+	"base-uri 'none'",                  // its links lead where they say
+	"form-action 'none'",               // only the script sends its forms
+	"frame-ancestors 'none'",           // no other page shows it in a frame of its own
+}, "; ")
 
-// digestOf returns the digest of an element of the page, for the policy.
+// digestOf returns the digest of an element of the page: 'sha256-mUqE…'
 func digestOf(element string) string {
 	_, text, _ := strings.Cut(docsPage, "<"+element+">")
 	text, _, _ = strings.Cut(text, "</"+element+">")
@@ -175,13 +151,151 @@ func digestOf(element string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
 }
 
+// ---- What happens to every request ----
+
+// logRequests gives each request a number and writes a line about it into the log. Query, headers
+// and body are left out: they may hold secrets.
+func logRequests(log *slog.Logger, next http.Handler) http.Handler {
+	var requests atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		numbered := log.With("req", requests.Add(1)) // req=1, req=2, …
+		answer := &recorder{ResponseWriter: w, status: http.StatusOK}
+
+		// Deferred, this runs also if the answer is cut off.
+		defer func() {
+			numbered.Info("request",
+				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
+				"status", answer.status, "took", time.Since(start), "addr", r.RemoteAddr)
+		}()
+		next.ServeHTTP(answer, withLogger(r, numbered))
+	})
+}
+
+// truncate shortens a client's text for the log.
+func truncate(s string) string { return s[:min(len(s), maxLogged)] }
+
+// A recorder passes an answer on. It remembers the status, and whether the answer has begun.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (w *recorder) WriteHeader(status int) {
+	w.status, w.begun = status, true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(text []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(text)
+}
+
+// Unwrap is for http.NewResponseController, which can flush an answer, or change its deadline.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
+func answerPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := &recorder{ResponseWriter: w}
+		defer func() {
+			cause := recover() // nil if nothing has panicked
+			if cause == nil {
+				return
+			}
+			err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+
+			// Has the client got half of another answer? Then cut the connection, so that it
+			// doesn't take that for a whole one. net/http does so after this panic.
+			if answer.begun {
+				logger(r.Context()).Error("the answer was cut off", "reason", err)
+				panic(http.ErrAbortHandler)
+			}
+
+			w.Header().Del("Content-Length") // of the answer that the handler had in mind
+			writeError(w, r, err)
+		}()
+		next.ServeHTTP(answer, r)
+	})
+}
+
+// setHeaders protects whoever opens an answer in a browser. The browser must not guess another type
+// for it, run code in it, or show it in a frame. It must not keep tokens and users (RFC 6749 §5.1).
+func setHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if strings.HasPrefix(r.URL.Path, "/auth/") {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowOrigins lets pages of these origins use the API. An origin says where a page comes from:
+// http://localhost:5173. A browser shows an answer only to pages of the server's own origin, unless
+// the answer names the origin of the page. (This is called CORS.)
+func allowOrigins(origins []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(origins) > 0 { // a cache must not give the answer for one origin to another
+			w.Header().Set("Vary", "Origin")
+		}
+		origin := r.Header.Get("Origin")
+		if !slices.Contains(origins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+
+		// The page may read the answer, and these two headers.
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+
+		if isPreflight(r) {
+			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
+			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isPreflight reports whether a browser only asks: may a page of another origin send this request?
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" &&
+		r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// refuseOtherOrigins refuses what a page of another origin sends. Such a page could sign its visitor
+// up, or log him in as somebody else, without his knowledge. (This is called CSRF.) The browser says
+// where a request comes from. Requests that say nothing pass: they are not from a browser.
+func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection() // it lets GET pass, which changes nothing
+	for _, origin := range origins {
+		protection.AddTrustedOrigin(origin) // no error: addOrigin has tried it
+	}
+	return apiHandler(func(w http.ResponseWriter, r *http.Request) error {
+		if protection.Check(r) != nil || isPreflight(r) {
+			return refuse(http.StatusForbidden, "Cross-origin request refused").
+				because("-allow-origin does not name " + truncate(r.Header.Get("Origin")))
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+// ---- The program ----
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, stop)   // after the first signal, a second one ends the program at once
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end first: authflow 2>&1 | head -1
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-// run is the whole program. It returns the exit status: 0 after a signal, 1 if it can't serve, 2 for wrong usage.
+// run is the whole program. It serves until ctx is done, and returns the exit status: 0 after a
+// signal or -h, 1 if it can't serve, 2 for wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	c, err := configure(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -198,6 +312,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
+// A config is what the flags and the environment say.
 type config struct {
 	addr, users     string
 	cost            int
@@ -205,122 +320,242 @@ type config struct {
 	origins         []string
 	tlsCert, tlsKey string
 	verbose         bool
-	secret          string
+	secret          string // AUTH_SECRET; "" if it is not set
 }
-
-// originPattern matches an origin as browsers send it.
-var originPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?$`)
 
 // configure reads flags and environment. It returns flag.ErrHelp after it has answered -h.
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{cost: 12, tokenTTL: time.Hour, secret: getenv("AUTH_SECRET")}
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // its errors are returned
+	flags.SetOutput(io.Discard) // it would print its errors; run does that
+
+	// The words in backquotes are the names of the values in the manual.
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
-	flags.Func("cost", "bcrypt's `cost` for new passwords, 4 to 16: one more doubles the work (default 12)",
-		func(text string) error {
-			if c.cost, _ = strconv.Atoi(text); c.cost < minCost || c.cost > maxCost {
-				return fmt.Errorf("it must be %d to %d", minCost, maxCost)
-			}
-			return nil
-		})
+	flags.Func("cost", "bcrypt's `cost` for new passwords, 4 to 16: one more doubles the work "+
+		"(default 12)", c.setCost)
 	flags.Func("token-ttl", "`time` for which a token is good, in h, m and s (default 1h)",
-		func(text string) error {
-			if c.tokenTTL, _ = time.ParseDuration(text); c.tokenTTL < time.Second {
-				return errors.New("it must be at least 1s, in h, m and s, such as 24h or 1h30m")
-			}
-			return nil
-		})
-	flags.Func("allow-origin", "pages of this `origin`, such as http://localhost:5173, may call the API; may be repeated",
-		func(text string) error {
-			c.origins = append(c.origins, text)
-			if !originPattern.MatchString(text) {
-				return errors.New("it must be an origin in lower case, such as http://localhost:5173")
-			}
-			return nil
-		})
-	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate (chain) in this PEM `file`")
+		c.setTokenTTL)
+	flags.Func("allow-origin", "pages of this `origin`, such as http://localhost:5173, "+
+		"may call the API; may be repeated", c.addOrigin)
+
+	flags.StringVar(&c.tlsCert, "tls-cert", "",
+		"serve HTTPS with the certificate (chain) in this PEM `file`")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "and with the private key in this PEM `file`")
-	flags.BoolVar(&c.verbose, "v", false, "also log each step of a request, and the reason of each refusal")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			flags.SetOutput(stderr)
-			fmt.Fprint(stderr, "Usage: authflow [flags]\n\n")
-			flags.PrintDefaults()
-			fmt.Fprint(stderr, "\nEnvironment:\n  AUTH_SECRET\n"+
-				"    \tsigns the tokens: at least 32 bytes; without it, tokens end with the process\n")
-		}
+	flags.BoolFunc("v", "also log each step of a request, and the reason of each refusal",
+		c.setVerbose)
+
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		printManual(flags, stderr)
+	}
+	if err != nil {
 		return c, err
 	}
-	_, addrErr := net.ResolveTCPAddr("tcp", c.addr)
-	switch {
-	case flags.NArg() > 0:
-		return c, fmt.Errorf("unexpected argument %q: there are only flags", flags.Arg(0))
-	case addrErr != nil:
-		return c, fmt.Errorf("-addr must be host:port, such as 127.0.0.1:8000: %v", addrErr)
-	case c.users == "":
-		return c, errors.New("-users must name a file")
-	case (c.tlsCert == "") != (c.tlsKey == ""):
-		return c, errors.New("-tls-cert and -tls-key go together")
-	case c.secret != "" && len(c.secret) < minSecret:
-		return c, fmt.Errorf("AUTH_SECRET must have at least %d bytes: try openssl rand -base64 32", minSecret)
-	}
-	return c, nil
+	return c, c.check(flags.Args())
 }
 
-// serve runs the service until ctx is done, and lets requests finish that have begun.
-func serve(ctx context.Context, c config, stderr io.Writer) error {
-	level := slog.LevelInfo
-	if c.verbose {
-		level = slog.LevelDebug
+func printManual(flags *flag.FlagSet, stderr io.Writer) {
+	fmt.Fprint(stderr, "Usage: authflow [flags]\n\n")
+	flags.SetOutput(stderr)
+	flags.PrintDefaults()
+	fmt.Fprint(stderr, "\nEnvironment:\n  AUTH_SECRET\n"+
+		"    \tsigns the tokens: at least 32 bytes; without it, tokens end with the process\n")
+}
+
+func (c *config) setCost(text string) (err error) {
+	c.cost, err = strconv.Atoi(text)
+	if err != nil || c.cost < minCost || c.cost > maxCost {
+		return fmt.Errorf("it must be a whole number from %d to %d", minCost, maxCost)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	runtime.GOMAXPROCS(processors + 1) // withBcryptSlot says why
+	return nil
+}
+
+func (c *config) setTokenTTL(text string) (err error) {
+	c.tokenTTL, err = time.ParseDuration(text)
+	if err != nil || c.tokenTTL < time.Second {
+		return errors.New("it must be at least 1s, in h, m and s, such as 24h or 1h30m")
+	}
+	return nil
+}
+
+func (c *config) setVerbose(text string) (err error) {
+	c.verbose, err = strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("write -v, or leave it out")
+	}
+	return nil
+}
+
+// originPattern matches an origin as browsers send it, such as http://localhost:5173.
+var originPattern = regexp.MustCompile(
+	`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?$`)
+
+// defaultPort matches what browsers leave out: http://example.com:80 is http://example.com.
+var defaultPort = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
+
+func (c *config) addOrigin(origin string) error {
+	err := http.NewCrossOriginProtection().AddTrustedOrigin(origin) // it may refuse it too
+	if err != nil || !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
+		return errors.New("it must be as browsers send it: in lower case, " +
+			"without path and default port, such as http://localhost:5173")
+	}
+	c.origins = append(c.origins, origin)
+	return nil
+}
+
+// check returns what is wrong with the configuration, and what would be right. It gets the arguments
+// that are no flags.
+func (c *config) check(arguments []string) error {
+	// Listen finds out later whether there is such a host.
+	_, port, err := net.SplitHostPort(c.addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+
+	switch {
+	case len(arguments) > 0:
+		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
+	case err != nil || port == "":
+		return fmt.Errorf("-addr %q must be host:port, such as 127.0.0.1:8000", c.addr)
+	case c.users == "":
+		return errors.New("-users must name a file")
+	case c.tlsCert != "" && c.tlsKey == "", c.tlsCert == "" && c.tlsKey != "":
+		return errors.New("-tls-cert and -tls-key go together")
+	case c.secret != "" && len(c.secret) < minSecret:
+		return fmt.Errorf("AUTH_SECRET must have at least %d bytes: try openssl rand -base64 32",
+			minSecret)
+	}
+	return nil
+}
+
+// serve runs the service until ctx is done.
+func serve(ctx context.Context, c config, stderr io.Writer) error {
+	log := newLogger(stderr, c.verbose)
+
+	// bcrypt may keep all processors busy: there is a slot for each. Go may use one thread more, so
+	// a request that doesn't hash never waits for one that does.
+	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
-	ln, err := net.Listen("tcp", c.addr)
+	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with -addr", err)
 	}
-	defer ln.Close()
-	users, err := openStore(c.users, c.cost, log)
+	defer listener.Close()
+	addr := listener.Addr().(*net.TCPAddr)
+
+	st, err := openStore(c.users, c.cost, log)
 	if err != nil {
 		return err
 	}
-	scheme, addr := "http", ln.Addr().(*net.TCPAddr)
-	if c.tlsCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-		if err != nil {
-			return fmt.Errorf("-tls-cert or -tls-key: %w", err)
+	listener, err = withTLS(listener, c)
+	if err != nil {
+		return err
+	}
+
+	warnOfRisks(log, c, addr)
+	logAddresses(log, c, addr)
+	s := newServer(st, signingKey(c), c.tokenTTL)
+	return serveUntil(ctx, newHTTPServer(newHandler(s, c.origins, log), log), listener, log)
+}
+
+// newLogger returns a logger. With -v, each line names its place in the source: auth.go:194.
+func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
+	if !verbose {
+		return slog.New(slog.NewTextHandler(stderr, nil))
+	}
+	withoutFolder := func(_ []string, attr slog.Attr) slog.Attr {
+		if source, ok := attr.Value.Any().(*slog.Source); ok {
+			place := fmt.Sprintf("%s:%d", filepath.Base(source.File), source.Line)
+			attr.Value = slog.StringValue(place)
 		}
-		scheme, ln = "https", tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}})
-	} else if !addr.IP.IsLoopback() {
-		log.Warn("passwords cross the network unencrypted: use -tls-cert and -tls-key, or a TLS proxy")
+		return attr
+	}
+	return slog.New(slog.NewTextHandler(stderr,
+		&slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true, ReplaceAttr: withoutFolder}))
+}
+
+// withTLS returns a listener that speaks TLS, if there is a certificate.
+func withTLS(listener net.Listener, c config) (net.Listener, error) {
+	if c.tlsCert == "" {
+		return listener, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("-tls-cert or -tls-key: %w", err)
+	}
+	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}}), nil
+}
+
+func warnOfRisks(log *slog.Logger, c config, addr *net.TCPAddr) {
+	if c.tlsCert == "" && !addr.IP.IsLoopback() {
+		log.Warn("passwords cross the network unencrypted: use -tls-cert and -tls-key, " +
+			"or a TLS proxy")
 	}
 	if c.secret == "" {
-		c.secret = rand.Text() + rand.Text() // 256 bits
-		log.Warn("AUTH_SECRET is not set: tokens end with this process")
+		log.Warn("AUTH_SECRET is not set: after a restart, no token is valid any more")
 	}
 	if c.cost < safeCost {
 		log.Warn("passwords are hashed too fast to be safe: use -cost 12", "cost", c.cost)
 	}
-	srv := newHTTPServer(newHandler(newServer(users, []byte(c.secret), c.tokenTTL), c.origins, log), log)
+}
+
+// signingKey returns AUTH_SECRET, or a random key if that is not set.
+func signingKey(c config) []byte {
+	if c.secret == "" {
+		return []byte(rand.Text() + rand.Text()) // 256 bits
+	}
+	return []byte(c.secret)
+}
+
+// logAddresses logs where the service can be reached.
+func logAddresses(log *slog.Logger, c config, addr *net.TCPAddr) {
+	scheme := "http"
+	if c.tlsCert != "" {
+		scheme = "https"
+	}
 	for _, host := range hosts(addr.IP) {
-		log.Info("listening", "url", scheme+"://"+net.JoinHostPort(host, strconv.Itoa(addr.Port)), "users", c.users)
+		url := scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		log.Info("listening", "url", url, "users", c.users)
+	}
+}
+
+// hosts returns the addresses of a listener. If it listens on 0.0.0.0 or ::, these are all addresses
+// of this machine.
+func hosts(ip net.IP) []string {
+	if !ip.IsUnspecified() {
+		return []string{ip.String()}
+	}
+	var all []string
+	addrs, _ := net.InterfaceAddrs()
+	for _, addr := range addrs {
+		ipNet, ok := addr.(*net.IPNet)
+		if ok && !ipNet.IP.IsLinkLocalUnicast() { // those need the name of a network card too
+			all = append(all, ipNet.IP.String())
+		}
+	}
+	if all == nil { // Android doesn't tell them
+		return []string{ip.String()}
+	}
+	return all
+}
+
+// serveUntil serves until ctx is done. Then requests that have begun may finish.
+func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
+	log *slog.Logger) error {
+	done := make(chan error, 1) // with room for the error, which nobody reads after a signal
+	go func() { done <- srv.Serve(listener) }()
+	select {
+	case err := <-done: // it could not serve
+		return err
+	case <-ctx.Done(): // a signal came
 	}
 
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
 	log.Info("stopping")
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	limit, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := srv.Shutdown(limit); err != nil {
 		log.Warn("stopped before all requests were answered", "err", err)
 	}
 	return nil
@@ -339,19 +574,7 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// hosts returns where a listener on ip can be reached: for 0.0.0.0 and ::, at all addresses of this machine.
-func hosts(ip net.IP) (hosts []string) {
-	if !ip.IsUnspecified() {
-		return []string{ip.String()}
-	}
-	addrs, _ := net.InterfaceAddrs()
-	for _, addr := range addrs {
-		if ipNet, ok := addr.(*net.IPNet); ok && !ipNet.IP.IsLinkLocalUnicast() {
-			hosts = append(hosts, ipNet.IP.String())
-		}
-	}
-	return hosts
-}
+// ---- The two documents ----
 
 // docsPage is the try-it page: the flow in three steps, each with what goes over the wire.
 const docsPage = `<!DOCTYPE html>
@@ -687,7 +910,15 @@ const openapiDocument = `{
       "requestBody": {"required": true, "content": {"application/json": {"schema": {
         "type": "object", "required": ["username", "email"],
         "description": "hashed_password is the lesson's name for password. If both are sent, they must be equal.",
-        "anyOf": [{"required": ["password"]}, {"required": ["hashed_password"]}], "properties": {
+        "anyOf": [
+          {"type": "object", "required": ["password"], "properties": {
+            "password": {"$ref": "#/components/schemas/Password"}
+          }},
+          {"type": "object", "required": ["hashed_password"], "properties": {
+            "hashed_password": {"$ref": "#/components/schemas/Password"}
+          }}
+        ],
+        "properties": {
           "username": {
             "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
             "description": "Enrico and enrico are the same name."
@@ -695,9 +926,7 @@ const openapiDocument = `{
           "email": {
             "type": "string", "maxLength": 254,
             "description": "One address, no display name, no comment. ünï@example.com is valid."
-          },
-          "password": {"$ref": "#/components/schemas/Password"},
-          "hashed_password": {"$ref": "#/components/schemas/Password"}
+          }
         }
       }, "examples": {
         "password": {"value": {"username": "enrico", "email": "enrico@example.com", "password": "plaintextpassword"}},
@@ -783,11 +1012,14 @@ const openapiDocument = `{
             "type": {"type": "string"}, "msg": {"type": "string"},
             "loc": {"type": "array", "items": {"type": ["string", "integer"]}}
           }}},
-          "error": {"enum": ["invalid_request", "unsupported_grant_type"]}
+          "error": {
+            "enum": ["invalid_request", "unsupported_grant_type"],
+            "description": "POST /auth/login sends it (RFC 6749 §5.2)."
+          }
         }
       }}}},
       "Error": {
-        "description": "Other errors: 403 cross-origin, 413 over 64 KiB, 415 wrong Content-Type, 429 too many failures",
+        "description": "400 name taken or body broken off, 403 cross-origin, 413 over 64 KiB, 415 wrong Content-Type, 429 too many failures, 503 busy",
         "headers": {"Retry-After": {"description": "Seconds, at 429 and 503", "schema": {"type": "integer"}}},
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
       }
@@ -799,9 +1031,7 @@ const openapiDocument = `{
       },
       "Error": {"type": "object", "required": ["detail"], "properties": {
         "detail": {"type": "string"},
-        "error": {"description": "POST /auth/login sends it with every error (RFC 6749 §5.2).", "enum": [
-          "invalid_request", "invalid_grant", "unsupported_grant_type", "temporarily_unavailable", "server_error"
-        ]}
+        "error": {"const": "invalid_grant", "description": "POST /auth/login sends it with 401 (RFC 6749 §5.2)."}
       }}
     }
   }

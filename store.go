@@ -1,24 +1,34 @@
 package main
 
-// This file stores the users in maps and in one JSON file. The file is the truth: each look-up checks whether it has
-// changed. A save writes a new file and renames it over the old one.
+// This file keeps the users in one JSON file. What happens …
+//
+//   - if somebody edits the file while the program runs? The next look-up reads it: current.
+//   - if the edit has a fault? The last good users stay, and the log names the fault: reload.
+//   - if two sign-ups want the same name? Only one save runs at a time, so create finds the first.
+//   - if the disk is full, or the power fails during a save? The file is the old one or the new
+//     one, never half of it: save writes a new file and renames it.
+//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503: save
+//     lists the moments at which an edit can come.
+//   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line: acquire.
 
 import (
 	"bytes"
-	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -27,295 +37,43 @@ import (
 )
 
 const (
-	// Two edits within one tick of the clock (up to 16 ms) have the same time. So a file this new is read again at the
-	// next look-up.
-	stampTick = 20 * time.Millisecond
-
-	// A save sets the time of its file back. So the next edit has another time, even where times are whole seconds.
-	saveAge = 3 * time.Second
+	maxFile    = 1 << 30          // bytes, some millions of users: more is surely a mistake
+	maxWaiting = 100              // requests in a line; the next one is refused at once
+	maxWait    = 15 * time.Second // for a slot: who still waits by then is refused
 )
-
-// bcryptHash matches version, cost (4 to 16: more takes too long), salt and digest.
-var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
 var (
 	errExists     = errors.New("username already exists")
-	errUnreadable = errors.New("users file can't be read: an earlier line says why")
+	errUnreadable = errors.New("users file can't be read: an earlier line of the log says why")
 	errEdited     = errors.New("users file was edited at the same moment")
+	errBusy       = errors.New("too busy")
 )
+
+// ---- The users ----
 
 // A user is one stored account.
 type user struct {
-	ID             int64  `json:"id"` // 0: no such user
+	ID             int64  `json:"id"`
 	Username       string `json:"username"`
 	Email          string `json:"email"`
 	HashedPassword string `json:"hashed_password"`
 	IsActive       bool   `json:"is_active"`
 }
 
-// A store keeps the users in a file like this:
-//
-//	[
-//	{"id":1,"username":"enrico","email":"enrico@example.com","hashed_password":"$2a$12$…","is_active":true},
-//	{"id":2,"username":"anna","email":"anna@example.com","hashed_password":"$2a$12$…","is_active":false,"note":"moved"}
-//	]
-//
-// Other members, such as note, stay. Only one process may use it.
-type store struct {
-	path string
-	cost int // of new hashes
-	log  *slog.Logger
-
-	saving sync.Mutex // held during all of create
-	mu     sync.Mutex // guards the rest; never held while a disk syncs, so look-ups don't wait for that
-	document
-	file    fs.FileInfo // the file that was read; nil: read it at the next look-up
-	readErr error       // why it can't be read; the document is then the last good one
+// A snapshot has the users of one moment. It never changes once the store has published it, so a
+// request can read it without a lock, while a save makes the next one.
+type snapshot struct {
+	text        []byte           // the users file
+	byID        map[int64]*user  // 1: {1, "Enrico", …}
+	byName      map[string]*user // "enrico": {1, "Enrico", …}; the key is fold(Username)
+	maxID       int64            // 0 if there are no users
+	highestCost int              // of the stored hashes and of -cost
 }
 
-// A document is the content of a users file.
-type document struct {
-	users       map[int64]user
-	ids         map[string]int64 // by fold(username)
-	maxID       int64
-	highestCost int
-	kept        []byte // the text without its closing bracket: a save appends to it
-}
+// named returns the user of that name, in any letter case, or nil.
+func (snap *snapshot) named(username string) *user { return snap.byName[fold(username)] }
 
-// openStore reads the users file at path; a missing one is empty. An error names line and fault.
-func openStore(path string, cost int, log *slog.Logger) (*store, error) {
-	s := &store{path: path, cost: cost, log: log}
-	target, err := followLink(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.load(); err != nil {
-		return nil, err
-	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		log.Warn("others may read the password hashes: chmod 600 " + path)
-	}
-	folder := filepath.Dir(target)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, fmt.Errorf("the folder of the users file can't be read; make it first: %w", err)
-	}
-	for _, entry := range entries { // what a killed process left
-		if strings.HasPrefix(entry.Name(), tempPrefix(target)) {
-			os.Remove(filepath.Join(folder, entry.Name()))
-		}
-	}
-	probe, err := writeTemp(target, nil)
-	if err != nil {
-		log.Warn("sign-ups will get 503: the users file's folder can't be written to", "err", err)
-	}
-	os.Remove(probe)
-	return s, nil
-}
-
-// byName returns the user of that name, in any letter case, and the highest cost among new and stored hashes.
-func (s *store) byName(username string) (u user, cost int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refresh()
-	return s.users[s.ids[fold(username)]], max(s.cost, s.highestCost)
-}
-
-// byID returns the user of that id.
-func (s *store) byID(id int64) user {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refresh()
-	return s.users[id]
-}
-
-// create gives u the next id and stores it. If it returns no error, the user is on the disk. After an error nothing has
-// changed, unless the disk failed after the rename: then the user may exist.
-//
-// A power cut could leave an empty file without the sync before the rename, and the old file without the folder's sync.
-func (s *store) create(u user) (user, error) {
-	s.saving.Lock()
-	defer s.saving.Unlock()
-	s.mu.Lock()
-	s.refresh()
-	before, readErr := s.document, s.readErr
-	taken := s.ids[fold(u.Username)] != 0
-	s.mu.Unlock()
-
-	switch {
-	case readErr != nil:
-		return user{}, errUnreadable
-	case taken:
-		return user{}, errExists
-	case before.maxID == math.MaxInt64:
-		return user{}, fmt.Errorf("no id is left after %d", before.maxID)
-	}
-	u.ID = before.maxID + 1
-	line, _ := json.Marshal(u) // can't fail
-	kept := before.kept        // append may write behind its end, where nobody reads
-	if len(before.users) > 0 {
-		kept = append(kept, ',')
-	}
-	kept = append(append(kept, '\n'), line...)
-
-	target, err := followLink(s.path)
-	if err != nil {
-		return user{}, err
-	}
-	folder, err := os.Open(filepath.Dir(target))
-	if err != nil {
-		return user{}, err
-	}
-	defer folder.Close()
-	if runtime.GOOS != "windows" {
-		old, _ := os.Open(target) // freeing a large file takes long: not in the rename
-		defer func() { go old.Close() }()
-	}
-	temp, err := writeTemp(target, append(kept, "\n]\n"...))
-	defer os.Remove(temp) // nothing is left after the rename
-	if err != nil {
-		return user{}, err
-	}
-	file, err := os.Stat(temp)
-	if err != nil {
-		return user{}, err
-	}
-
-	// No look-up may come between the rename and the maps.
-	s.mu.Lock()
-	for range 3 { // reading a large file takes long: was it edited meanwhile?
-		s.refresh()
-	}
-	if s.readErr != nil || !bytes.Equal(s.kept, before.kept) {
-		err = errEdited
-	} else if err = os.Rename(temp, target); err == nil {
-		s.file, s.kept = file, kept
-		s.add(u)
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return user{}, err
-	}
-	err = folder.Sync()
-	if runtime.GOOS == "windows" || errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		return u, nil // folders can't be synced here
-	}
-	return u, err
-}
-
-// refresh reads the file again if it has changed, and logs an error once. The caller holds s.mu.
-func (s *store) refresh() {
-	current, err := os.Stat(s.path)
-	if err == nil && s.file != nil && os.SameFile(current, s.file) &&
-		current.Size() == s.file.Size() && current.ModTime().Equal(s.file.ModTime()) {
-		return
-	}
-	err = s.load()
-	if err != nil && fmt.Sprint(err) != fmt.Sprint(s.readErr) { // readErr may be nil
-		s.log.Error("users file can't be read: log-ins go on with the last good one, sign-ups get 503", "err", err)
-	}
-	s.readErr = err
-}
-
-// load reads the file. After an error the document is as before.
-func (s *store) load() error {
-	start := time.Now()
-	s.file = nil
-	file, err := os.Stat(s.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(s.users) == 0:
-		s.document, err = parse(s.path, []byte("[]"))
-		return err
-	case errors.Is(err, fs.ErrNotExist): // an editor may be replacing it
-		return fmt.Errorf("%s is gone: put it back, or begin without users: echo '[]' > %s", s.path, s.path)
-	case err != nil:
-		return err
-	case !file.Mode().IsRegular(): // opening a pipe would wait
-		return fmt.Errorf("%s is not a file, but a folder, a pipe or a device", s.path)
-	}
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		return fmt.Errorf("%w: make it readable", err)
-	}
-	if start.Sub(file.ModTime()).Abs() > stampTick {
-		s.file = file
-	}
-	doc, err := parse(s.path, text)
-	if err != nil {
-		return err
-	}
-	if s.readErr != nil || !bytes.Equal(doc.kept, s.kept) {
-		s.log.Info("read the users file", "users", len(doc.users))
-		if doc.highestCost > s.cost {
-			s.log.Warn("a stored hash costs more than -cost: every log-in takes that long", "highest", doc.highestCost)
-		}
-	}
-	s.document = doc
-	return nil
-}
-
-// parse reads the text of a users file. An error names the line where the wrong user begins: "users.json:3: email is
-// missing".
-func parse(path string, text []byte) (doc document, err error) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // Windows Notepad's first character
-	offset := 0
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%s:%d: %w", path, 1+bytes.Count(text[:offset], []byte("\n")), err)
-		}
-	}()
-	doc.users, doc.ids = make(map[int64]user), make(map[string]int64)
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	if bracket, _ := decoder.Token(); bracket != json.Delim('[') {
-		return doc, errors.New("not a JSON array of users; an empty one is []")
-	}
-	for decoder.More() {
-		rest := bytes.TrimPrefix(text[decoder.InputOffset():], []byte(","))
-		offset = len(text) - len(bytes.TrimLeft(rest, " \t\r\n"))
-		var record struct {
-			user
-			IsActive *bool `json:"is_active"` // nil: missing
-		}
-		if err := decoder.Decode(&record); err != nil {
-			return doc, fmt.Errorf("not a user in JSON: %w", err)
-		}
-		u := record.user
-		switch {
-		case !utf8.Valid(text[offset:decoder.InputOffset()]):
-			return doc, errors.New("not UTF-8: save the file as UTF-8")
-		case u.ID < 1 || doc.users[u.ID].ID != 0:
-			return doc, errors.New("id is missing, below 1, or used twice")
-		case u.Username == "" || doc.ids[fold(u.Username)] != 0:
-			return doc, errors.New("username is missing, or used twice (in any letter case)")
-		case u.Email == "":
-			return doc, errors.New("email is missing")
-		case !bcryptHash.MatchString(u.HashedPassword):
-			return doc, errors.New("hashed_password is missing, or not a bcrypt hash of cost 4 to 16")
-		case record.IsActive == nil:
-			return doc, errors.New("is_active is missing")
-		}
-		u.IsActive = *record.IsActive
-		doc.add(u)
-	}
-	offset = len(text)
-	_, err = decoder.Token()
-	end := decoder.InputOffset() - 1
-	if _, more := decoder.Token(); err != nil || more != io.EOF {
-		return doc, errors.New("the closing ] is missing or not last")
-	}
-	doc.kept = bytes.TrimRight(text[:end], " \t\r\n")
-	return doc, nil
-}
-
-func (d *document) add(u user) {
-	d.users[u.ID] = u
-	d.ids[fold(u.Username)] = u.ID
-	d.maxID = max(d.maxID, u.ID)
-	cost, _ := bcrypt.Cost([]byte(u.HashedPassword)) // bcryptHash matched
-	d.highestCost = max(d.highestCost, cost)
-}
-
-// fold turns ASCII letters to lower case, and no others.
+// fold turns ASCII letters to lower case, and no others: "Enrico" and "enrico" are one name.
 func fold(username string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -325,11 +83,408 @@ func fold(username string) string {
 	}, username)
 }
 
-// followLink returns the file that path names: a save must not replace a link.
-func followLink(path string) (string, error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return path, nil // no file yet
+// ---- The store ----
+
+// A store keeps the users in a file like this:
+//
+//	[
+//	{"id":1,"username":"enrico","email":"e@b","hashed_password":"$2a$12$…","is_active":true},
+//	{"id":2,"username":"anna","email":"a@b","hashed_password":"$2a$12$…","is_active":true,"note":"x"}
+//	]
+//
+// A person may add members such as note. (But not Id: Go takes that for id.) Only one process may
+// use the file.
+//
+// There are two locks. A save holds saving from its beginning to its end, which takes as long as
+// the disk takes: other saves wait for it. It holds mu only for a moment, to publish its snapshot:
+// look-ups wait for that at most, and never for the disk to sync.
+type store struct {
+	path string // of the file, or of a link to it
+	cost int    // of new hashes
+	log  *slog.Logger
+
+	saving *semaphore // with one slot
+
+	mu      sync.Mutex  // guards the three below
+	users   *snapshot   // what the file has; while readErr is set, what it had before
+	stamp   fs.FileInfo // of the file when it was last read; nil if there was no file
+	readErr error       // why the file can't be used, or nil
+}
+
+// openStore reads the users file at path. A missing file is an empty store; a file with a fault is
+// an error, which names the line or the user.
+func openStore(path string, cost int, log *slog.Logger) (*store, error) {
+	// A link that leads nowhere is a mistake: it isn't a file that is still to be made.
+	target, err := followLink(path)
+	if err != nil {
+		return nil, err
 	}
+	users, stamp, err := readUsers(path, cost)
+	if err != nil {
+		return nil, err
+	}
+	st := &store{
+		path: path, cost: cost, log: log, saving: newSemaphore(1), users: users, stamp: stamp,
+	}
+
+	// Say what is slow, and what is unsafe. (Windows has other rights than 0600.)
+	st.warnOfCost()
+	if stamp != nil && stamp.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		log.Warn("others may read the password hashes: chmod 600 " + path)
+	}
+
+	// Try whether a save would work.
+	if err := removeLeftovers(target); err != nil {
+		return nil, fmt.Errorf("the folder of the users file can't be read; make it first: %w", err)
+	}
+	trial, err := writeTemp(target, nil)
+	if err != nil {
+		log.Warn("sign-ups will get 503: the users file's folder can't be written to", "err", err)
+	}
+	os.Remove(trial)
+	return st, nil
+}
+
+// current returns the users in the file. If the file has a fault, these are the last good ones.
+func (st *store) current() *snapshot {
+	users, _ := st.look()
+	return users
+}
+
+// look returns what current returns, and the fault of the file if it has one.
+func (st *store) look() (*snapshot, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+
+	// The same file, size and time as at the last reading? Then there is nothing to read.
+	stamp, _ := os.Stat(st.path) // nil if there is no file
+	if !sameStamp(stamp, st.stamp) {
+		st.reload()
+	}
+	return st.users, st.readErr
+}
+
+// reload reads the file again. If it has a fault, the last good users stay. The caller holds mu.
+func (st *store) reload() {
+	users, stamp, err := readUsers(st.path, st.cost)
+	if err == nil && stamp == nil && len(st.users.byID) > 0 {
+		err = fmt.Errorf("%s is gone: put it back, or begin without users: echo '[]' > %s",
+			st.path, st.path)
+	}
+	before := st.readErr
+	st.stamp, st.readErr = stamp, err
+
+	if err != nil {
+		// Log each fault once, not at each look-up.
+		if before == nil || before.Error() != err.Error() {
+			st.log.Error("users file can't be read: log-ins go on with the last good one, "+
+				"sign-ups get 503", "err", err)
+		}
+		return
+	}
+	st.users = users
+	st.log.Info("read the users file", "users", len(users.byID))
+	st.warnOfCost()
+}
+
+func (st *store) warnOfCost() {
+	if st.users.highestCost > st.cost {
+		st.log.Warn("a stored hash costs more than -cost: every log-in takes that long",
+			"highest", st.users.highestCost)
+	}
+}
+
+// ---- Saving ----
+
+// create gives u the next id, stores it, and returns the id. Without an error, the user is on the
+// disk.
+//
+// The error is errExists, errUnreadable, errEdited, one of acquire's, or one of the disk. After an
+// error nothing has changed. There is one exception: if only the folder's sync has failed, the user
+// is in the file, but a power cut may remove it.
+func (st *store) create(ctx context.Context, u user) (int64, error) {
+	release, err := st.saving.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+
+	before, err := st.look()
+	switch {
+	case err != nil:
+		return 0, errUnreadable
+	case before.named(u.Username) != nil:
+		return 0, errExists
+	case before.maxID == math.MaxInt64:
+		return 0, fmt.Errorf("no id is left after %d", before.maxID)
+	}
+
+	u.ID = before.maxID + 1
+	if err := st.save(before, before.with(&u)); err != nil {
+		return 0, err
+	}
+	return u.ID, nil
+}
+
+// save replaces the users file by one with the text of after. Meanwhile a person may edit the file,
+// whose text was that of before. It depends on the moment what becomes of the edit:
+//
+//  1. While save writes the new file, which takes long. Then the text differs: unedited sees it.
+//  2. While unedited reads and compares the text, which takes some milliseconds if the file is
+//     large. Then the size or the time of the file differs: replace sees it.
+//  3. Between the check in replace and its rename, some microseconds. This edit is lost: no system
+//     has a rename that checks first.
+//
+// An edit that is seen stays, and save returns errEdited.
+func (st *store) save(before, after *snapshot) error {
+	// Write a new file beside the old one: a rename can't move a file to another disk.
+	target, err := followLink(st.path)
+	if err != nil {
+		return err
+	}
+	temp, err := writeTemp(target, after.text)
+	defer os.Remove(temp) // after the rename there is nothing to remove
+	if err != nil {
+		return err
+	}
+
+	// Put it in the place of the old one, unless a person has edited that.
+	stamp, err := st.unedited(before)
+	if err != nil {
+		return err
+	}
+	if err := st.replace(target, stamp, temp, after); err != nil {
+		return err
+	}
+
+	// A file's name is stored in its folder. Until the folder is on the disk too, a power cut may
+	// undo the rename.
+	if err := syncFolder(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("the user is in the file, but a power cut may remove it: %w", err)
+	}
+	return nil
+}
+
+// unedited returns the stamp of the users file if its text is still that of before. If not, it
+// returns errEdited.
+//
+// It compares the text, because not every edit changes the stamp: the clock of files moves in steps
+// of some milliseconds, on a USB stick of two seconds.
+func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
+	text, stamp, err := readText(st.path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(text, before.text) {
+		return stamp, nil
+	}
+
+	// Read the edit now. If it has kept the stamp, look would never notice it.
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.reload()
+	return nil, errEdited
+}
+
+// replace renames temp to target, if the users file still has this stamp, and publishes after.
+func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *snapshot) error {
+	// No look-up comes between the rename and the new snapshot.
+	st.mu.Lock()
+	defer st.mu.Unlock()
+
+	// Is it still the file that unedited has read? If the path is a link, it may lead to another.
+	now, _ := os.Stat(st.path)
+	if !sameStamp(now, stamp) {
+		return errEdited
+	}
+
+	// A rename keeps the stamp. (Not on Windows: there the next look-up reads the file again.)
+	newStamp, err := os.Stat(temp)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, target); err != nil {
+		return err
+	}
+	st.users, st.stamp, st.readErr = after, newStamp, nil
+	return nil
+}
+
+// with returns a copy of the snapshot with one more user.
+func (snap *snapshot) with(u *user) *snapshot {
+	next := *snap
+	next.text = snap.textWith(u)
+	next.byID = maps.Clone(snap.byID)
+	next.byName = maps.Clone(snap.byName)
+	next.add(u)
+	return &next
+}
+
+// textWith returns the text with one more line. What a person wrote stays as it is.
+//
+//	[                             [
+//	{"id":1,"username":"enrico"}  {"id":1,"username":"enrico"},
+//	]                             {"id":2,"username":"anna"}
+//	                              ]
+func (snap *snapshot) textWith(u *user) []byte {
+	line, _ := json.Marshal(u) // can't fail: numbers, strings and a bool
+	end := []byte("\n]\n")
+	if len(snap.byID) == 0 {
+		return slices.Concat([]byte("[\n"), line, end)
+	}
+	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off all of these characters
+	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
+}
+
+// add puts u into a snapshot that is still being made.
+func (snap *snapshot) add(u *user) {
+	snap.byID[u.ID] = u
+	snap.byName[fold(u.Username)] = u
+	snap.maxID = max(snap.maxID, u.ID)
+	cost, _ := bcrypt.Cost([]byte(u.HashedPassword)) // no error: it is a hash
+	snap.highestCost = max(snap.highestCost, cost)
+}
+
+// ---- Reading ----
+
+// readUsers reads the users file and checks it. After a fault of the text it returns the stamp too,
+// so that the file isn't read again until it changes.
+func readUsers(path string, cost int) (*snapshot, fs.FileInfo, error) {
+	text, stamp, err := readText(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	users, err := parse(text, cost)
+	if err != nil {
+		return nil, stamp, fmt.Errorf("%s: %w", path, err)
+	}
+	return users, stamp, nil
+}
+
+// readText returns the text and the stamp of the users file. A missing file is the text [] without
+// a stamp.
+func readText(path string) ([]byte, fs.FileInfo, error) {
+	// Take the stamp first. If the file is edited while we read it, the next look-up sees another.
+	stamp, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []byte("[]"), nil, nil
+	case err != nil:
+		return nil, nil, err
+	case !stamp.Mode().IsRegular(): // to open a pipe would wait for its writer
+		return nil, nil, fmt.Errorf("%s is not a file, but a folder, a pipe or a device", path)
+	case stamp.Size() > maxFile:
+		return nil, nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
+	}
+
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // Windows Notepad begins with this
+}
+
+// sameStamp reports whether a and b are of the same file, with the same size and time. The stamp
+// of a missing file is nil.
+func sameStamp(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// A record is a user as the file has it.
+type record struct {
+	ID             int64  `json:"id"`
+	Username       string `json:"username"`
+	Email          string `json:"email"`
+	HashedPassword string `json:"hashed_password"`
+	IsActive       *bool  `json:"is_active"` // nil if it is missing: false would say disabled
+}
+
+// parse makes a snapshot of a text. Its error names the line or the user:
+//
+//	line 4: not valid JSON: invalid character '{' after array element
+//	user 3 ("anna"): email is missing
+func parse(text []byte, cost int) (*snapshot, error) {
+	if !utf8.Valid(text) { // json.Unmarshal would replace what is wrong, and not say so
+		return nil, errors.New("not UTF-8: save the file as UTF-8")
+	}
+	var records []record
+	if err := json.Unmarshal(text, &records); err != nil {
+		return nil, jsonFault(text, err)
+	}
+	if records == nil {
+		return nil, errors.New("line 1: null is not an array of users; an empty one is []")
+	}
+
+	users := &snapshot{
+		text:        text,
+		byID:        make(map[int64]*user, len(records)),
+		byName:      make(map[string]*user, len(records)),
+		highestCost: cost,
+	}
+	for i, r := range records {
+		if wrong := users.whatIsWrong(r); wrong != "" {
+			return nil, fmt.Errorf("user %d (%q): %s", i+1, r.Username, wrong)
+		}
+		users.add(&user{r.ID, r.Username, r.Email, r.HashedPassword, *r.IsActive})
+	}
+	return users, nil
+}
+
+// jsonFault says in which line json.Unmarshal has found a fault, and which, in an operator's words.
+func jsonFault(text []byte, err error) error {
+	var offset int64 // in bytes; it counts the wrong character too
+	reason := "not valid JSON: " + err.Error()
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		offset = syntax.Offset
+	}
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		offset = wrongType.Offset
+		reason = wrongType.Field + " can't be a " + wrongType.Value // id can't be a number 1.5
+		if wrongType.Field == "" {
+			reason = "not an array of users; an empty one is []"
+		}
+	}
+
+	line := 1 + bytes.Count(text[:max(0, offset-1)], []byte("\n"))
+	return fmt.Errorf("line %d: %s", line, reason)
+}
+
+// bcryptHash matches a hash such as $2a$12$R9h/cIPz0gi… : version, cost (4 to 16), and 53
+// characters of salt and digest.
+var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
+
+// whatIsWrong returns the fault of a record that comes after the users in snap, or "".
+func (snap *snapshot) whatIsWrong(r record) string {
+	switch {
+	case r.ID < 1 || snap.byID[r.ID] != nil:
+		return "id is missing, below 1, or used twice"
+	case r.Username == "" || snap.named(r.Username) != nil:
+		return "username is missing, or used twice (in any letter case)"
+	case r.Email == "":
+		return "email is missing"
+	case !bcryptHash.MatchString(r.HashedPassword):
+		return "hashed_password is missing, or not a bcrypt hash of cost 4 to 16"
+	case r.IsActive == nil:
+		return "is_active is missing"
+	}
+	return ""
+}
+
+// ---- Files ----
+
+// followLink returns the file that path names, after all links.
+func followLink(path string) (string, error) {
+	_, err := os.Lstat(path) // of the link itself
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil // there is no file yet, and no link
+	}
+	if err != nil {
+		return "", err
+	}
+
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", fmt.Errorf("%s leads nowhere: %w", path, err)
@@ -337,16 +492,83 @@ func followLink(path string) (string, error) {
 	return target, nil
 }
 
-func tempPrefix(target string) string { return "." + filepath.Base(target) + ".authflow-" }
+// tempPrefix begins the names of new files: .users.json.authflow-
+func tempPrefix(path string) string { return "." + filepath.Base(path) + ".authflow-" }
 
-// writeTemp writes text to a new file beside target and syncs it. It returns the name after an error too.
-func writeTemp(target string, text []byte) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(target), tempPrefix(target))
+// writeTemp writes text to a new file beside path, which only its owner can read. It returns the
+// name of the file, after an error too. Without the sync, a power cut after the rename could leave
+// an empty file.
+func writeTemp(path string, text []byte) (string, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
 	if err != nil {
 		return "", err
 	}
-	stamp := time.Now().Add(-saveAge)
-	_, err = f.Write(text)
-	// All of these are called, in this order, and cmp.Or returns the first error.
-	return f.Name(), cmp.Or(err, f.Chmod(0o600), f.Sync(), f.Close(), os.Chtimes(f.Name(), stamp, stamp))
+	_, writeErr := f.Write(text)
+	syncErr := f.Sync()
+	closeErr := f.Close()
+	return f.Name(), errors.Join(writeErr, syncErr, closeErr) // nil if all three are nil
+}
+
+// removeLeftovers removes the new files of saves that were killed.
+func removeLeftovers(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), tempPrefix(path)) {
+			os.Remove(filepath.Join(filepath.Dir(path), entry.Name()))
+		}
+	}
+	return err
+}
+
+// syncFolder makes a rename durable. Windows and some network disks can't sync a folder: they take
+// care of renames themselves, or offer nothing better.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	err = folder.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// ---- Waiting in a line ----
+
+// A semaphore has slots. So many requests may work at the same time, and the others wait in a line.
+// With one slot it is a lock, but a request can stop waiting for it. For a sync.Mutex it can't.
+type semaphore struct {
+	slots   chan struct{} // a request sends a value to take a slot, and receives one to give it back
+	waiting atomic.Int64  // requests in the line
+}
+
+// newSemaphore returns one with n slots: its channel has room for n values.
+func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
+
+// acquire waits for a slot. The caller must call release when its work is done.
+//
+// The error is errBusy if maxWaiting requests wait already, or after maxWait. It is
+// context.Canceled if the client hangs up.
+func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
+	defer sem.waiting.Add(-1)
+	if sem.waiting.Add(1) > maxWaiting {
+		return nil, fmt.Errorf("%w: %d requests wait already", errBusy, maxWaiting)
+	}
+	if ctx.Err() != nil { // it has hung up before: no slot for it, even if one is free
+		return nil, ctx.Err()
+	}
+
+	select {
+	case sem.slots <- struct{}{}: // waits while the channel is full
+		return func() { <-sem.slots }, nil
+	case <-time.After(maxWait):
+		return nil, fmt.Errorf("%w: there was no slot for %v", errBusy, maxWait)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
