@@ -49,10 +49,11 @@ const (
 
 	busyPause    = 5 * time.Second // in Retry-After of a 503
 	maxFailures  = 10              // failed log-ins in a row before the throttle starts
-	failurePause = time.Minute     // from then on, between two tries: 1,440 a day
-	maxAttempts  = 10_000          // pairs that the throttle remembers: about 1 MB
+	failurePause = time.Minute     // between two tries from then on: at most 1,440 a day
+	maxCounts    = 10_000          // names and addresses that the throttle remembers: about 1 MB
 
-	bearerChallenge = `Bearer realm="auth"` // in WWW-Authenticate of a 401: send a token of ours
+	// In a 401, the header WWW-Authenticate says how to log in: with a bearer token (RFC 6750 §3).
+	bearerChallenge = `Bearer realm="auth"`
 )
 
 // ---- The flow ----
@@ -64,7 +65,7 @@ type server struct {
 	tokenTTL time.Duration
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle
-	hashing  *semaphore // with one slot for each processor
+	hashing  *semaphore // with a slot for each processor: so many passwords are hashed at a time
 }
 
 var processors = runtime.GOMAXPROCS(0) // 0 only asks for the number
@@ -75,44 +76,38 @@ func newServer(st *store, key []byte, tokenTTL time.Duration) *server {
 		key:      key,
 		tokenTTL: tokenTTL,
 		now:      time.Now,
-		throttle: &throttle{failures: make(map[throttleKey]failures)},
+		throttle: &throttle{counts: make(map[throttleKey]failureCount)},
 		hashing:  newSemaphore(processors),
 	}
 }
 
-// signup stores a new user: POST /auth/signup with JSON.
+// signup stores a new user: POST /auth/signup with JSON. Where it returns an error, the lesson
+// raises an HTTPException.
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(r, "application/json")
 	if err != nil {
 		return err
 	}
-	request, faults := parseSignup(body)
-	if faults != nil {
-		return refuse(http.StatusUnprocessableEntity, faults) // 422
+	request, wrong := parseSignup(body)
+	if wrong != nil {
+		return refuse(http.StatusUnprocessableEntity, wrong) // 422
 	}
 
-	// Hash the password. (We hash even if the name is taken: only create, below, finds that out.)
+	// Hash the password. If the name is taken, this is wasted: only create finds that out, since
+	// another sign-up could take the name at any time before it.
 	hash, err := s.hash(r.Context(), request.password)
 	if err != nil {
 		return err
 	}
 
-	// Store the user. Members such as id and is_active are ours to choose, not the client's.
+	// Store the user. The id and is_active are ours to choose, not the client's.
 	start := time.Now()
 	id, err := s.store.create(r.Context(), user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	switch {
-	case errors.Is(err, errExists):
-		return refuse(http.StatusBadRequest, "Username already exists")
-	case errors.Is(err, errBusy), errors.Is(err, context.Canceled): // it waited for other saves
-		return err
-	case err != nil:
-		logger(r.Context()).Error("the sign-up failed", "err", err)
-		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
-			with("Retry-After", seconds(busyPause))
+	if err != nil {
+		return err // answerTo, below, knows the answer to each error of create
 	}
-
 	logger(r.Context()).Debug("saved the user", "user_id", id, "took", time.Since(start))
 	return writeJSON(w, http.StatusCreated, signupResponse{"User created", id})
 }
@@ -124,9 +119,6 @@ type signupResponse struct {
 
 // login exchanges a username and a password for a token: POST /auth/login with the password form of
 // OAuth 2 (RFC 6749 §4.3).
-//
-// A stranger must not learn who has an account. So the answer to every wrong username or password
-// is the same, and so is the work for it. (A sign-up does tell: it says that a name is taken.)
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(r, "application/x-www-form-urlencoded")
 	if err != nil {
@@ -136,36 +128,9 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-
-	// Sign-up refuses such a password, so no user has it. We can refuse at once: this says nothing
-	// about the account.
-	if !possiblePassword(request.password) {
-		return refuse(http.StatusUnauthorized, "Invalid credentials").
-			withOAuth("invalid_grant").because("no user can have this password")
-	}
-
-	// Too many failures lately? Say so before bcrypt runs, which is the expensive part.
-	key := newThrottleKey(request.username, r.RemoteAddr)
-	if wait := s.throttle.wait(key, s.now()); wait > 0 {
-		return refuse(http.StatusTooManyRequests, "Too many failed log-ins").
-			with("Retry-After", seconds(wait))
-	}
-
-	// Compare the password with the hash.
-	u, reason, err := s.checkPassword(r.Context(), request)
+	u, err := s.authenticate(r.Context(), request, r.RemoteAddr)
 	if err != nil {
 		return err
-	}
-
-	// If a hundred tries come at the same time, all of them pass the check above. So record checks
-	// again: only the first ten get their result.
-	if wait := s.throttle.record(key, u != nil, s.now()); wait > 0 {
-		return refuse(http.StatusTooManyRequests, "Too many failed log-ins").
-			with("Retry-After", seconds(wait))
-	}
-	if u == nil {
-		return refuse(http.StatusUnauthorized, "Invalid credentials").
-			withOAuth("invalid_grant").because(reason)
 	}
 
 	token := s.newToken(u)
@@ -188,6 +153,46 @@ type loginResponse struct {
 	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
+// authenticate returns the user who has this name and password.
+//
+// A stranger must not learn who has an account. So every wrong username or password gets the same
+// answer, and takes the same time. (A sign-up does tell: it says that a name is taken.)
+func (s *server) authenticate(ctx context.Context, request loginRequest, remoteAddr string) (
+	*user, error) {
+	// No account can have this password, because sign-up refuses it. So a quick answer says nothing
+	// about the account. It doesn't count as a failure.
+	if !possiblePassword(request.password) {
+		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
+			with("WWW-Authenticate", bearerChallenge).
+			withOAuth("invalid_grant").because("no user can have this password")
+	}
+
+	// Too many failures lately? Say so before bcrypt runs, which is the expensive part.
+	key := newThrottleKey(request.username, remoteAddr)
+	if pause := s.throttle.pause(key, s.now()); pause > 0 {
+		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
+			with("Retry-After", seconds(pause))
+	}
+
+	u, reason, err := s.checkPassword(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+
+	// If a hundred tries come at the same time, all of them pass the check above. record counts one
+	// after the other. Once there are ten failures, a try is refused here, right or wrong.
+	if pause := s.throttle.record(key, u != nil, s.now()); pause > 0 {
+		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
+			with("Retry-After", seconds(pause))
+	}
+	if u == nil {
+		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
+			with("WWW-Authenticate", bearerChallenge).
+			withOAuth("invalid_grant").because(reason)
+	}
+	return u, nil
+}
+
 // me tells whose token it is: GET /auth/me.
 func (s *server) me(w http.ResponseWriter, r *http.Request, u *user) error {
 	return writeJSON(w, http.StatusOK, userResponse{u.ID, u.Username, u.Email, u.IsActive})
@@ -201,25 +206,26 @@ type userResponse struct {
 	IsActive bool   `json:"is_active"`
 }
 
-// A userHandler is an apiHandler that also gets the user who sends the request.
+// A userHandler is a handler that also gets the user who sends the request.
 type userHandler func(http.ResponseWriter, *http.Request, *user) error
 
 // requireUser returns a handler that calls next with the user of the request's token. In Python it
-// would be a decorator.
+// would be a decorator; in FastAPI, Depends(get_current_user).
 func (s *server) requireUser(next userHandler) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		token = strings.TrimLeft(token, " ")
 		if !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return refuse(http.StatusUnauthorized, "Not authenticated")
+			return refuse(http.StatusUnauthorized, "Not authenticated").
+				with("WWW-Authenticate", bearerChallenge)
 		}
 
-		// Find its user. The client is not told what is wrong with a token. (RFC 6750 §3.1)
+		// Find its user. The client learns only that the token is not valid; the log says why.
 		u, err := s.userOf(token)
 		if err != nil {
 			return refuse(http.StatusUnauthorized, "Could not validate credentials").
-				with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`).
+				with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`). // RFC 6750 §3.1
 				because(err.Error())
 		}
 
@@ -231,7 +237,7 @@ func (s *server) requireUser(next userHandler) apiHandler {
 // userOf returns the user of a token. It looks at the account at each request. If the user is
 // disabled, removed or renamed, or has a new password, the old token is no longer valid.
 func (s *server) userOf(token string) (*user, error) {
-	// Have we signed it? Then its subject is an id, such as "1".
+	// Have we signed it? Then its subject is the id of a user, such as "1".
 	c, err := verifyToken(s.key, token, s.now())
 	if err != nil {
 		return nil, err
@@ -248,7 +254,7 @@ func (s *server) userOf(token string) (*user, error) {
 		return nil, errors.New("the user was removed")
 	case !u.IsActive:
 		return nil, errors.New("the user is disabled")
-	case c.Fingerprint != fingerprint(u):
+	case c.Fingerprint != fingerprint(u): // a digest of the name and the password hash
 		return nil, errors.New("the user's name or password has changed since")
 	}
 	return u, nil
@@ -256,10 +262,11 @@ func (s *server) userOf(token string) (*user, error) {
 
 // ---- Errors and answers ----
 
-// An apiHandler returns an error where the lesson raises an HTTPException.
+// An apiHandler is a handler that returns an error where the lesson raises an HTTPException.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP calls h and answers its error. With this method, an apiHandler is an http.Handler.
+// ServeHTTP makes an http.Handler of h: the mux calls this method. It calls h, and if h returns an
+// error, it writes the answer.
 func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		writeError(w, r, err)
@@ -272,18 +279,21 @@ type httpError struct {
 	status int         // 400
 	detail any         // for the client: "Username already exists", or faults
 	header http.Header // Retry-After: 60
-	oauth  string      // RFC 6749 §5.2 has names for some errors of a log-in: "invalid_grant"
+	oauth  string      // the name that OAuth 2 has for the error (RFC 6749 §5.2): "invalid_grant"
 	reason string      // for the log, not for the client: "unknown user"
-	line   uintptr     // of the source: where refuse was called
+
+	level  slog.Level // of the line in the log: Debug (only with -v) or Error
+	caller uintptr    // where refuse was called
 }
 
 func (e *httpError) Error() string { return fmt.Sprint(e.status, " ", e.detail) }
 
 // refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…").
 func refuse(status int, detail any) *httpError {
-	var callers [1]uintptr
-	runtime.Callers(2, callers[:]) // leaves out two: Callers itself, and refuse
-	return &httpError{status: status, detail: detail, header: http.Header{}, line: callers[0]}
+	return &httpError{
+		status: status, detail: detail, header: http.Header{},
+		level: slog.LevelDebug, caller: callerOfCaller(),
+	}
 }
 
 // with adds a header to the answer.
@@ -304,62 +314,56 @@ func (e *httpError) because(reason string) *httpError {
 	return e
 }
 
+// forOperator logs the error without -v too: the operator has to do something.
+func (e *httpError) forOperator() *httpError {
+	e.level = slog.LevelError
+	return e
+}
+
 // seconds writes a time as Retry-After wants it: in whole seconds, not too few.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// writeError answers a request with an error, and logs it.
-func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := refusalOf(err)
-	refusal.log(r.Context())
+const statusClientClosedRequest = 499 // nginx uses this number in its log; nobody gets the answer
 
-	if refusal.status == http.StatusUnauthorized { // each 401 has this header (RFC 9110 §15.5.2)
-		w.Header().Set("WWW-Authenticate", bearerChallenge)
+// answerTo returns the answer to an error of a handler. Most errors are an answer already: refuse
+// has made them. The others come from the store, or are a bug. (errors.Is and errors.AsType ask
+// what an error is, as except and isinstance do in Python.)
+func answerTo(err error) *httpError {
+	if answer, ok := errors.AsType[*httpError](err); ok {
+		return answer
 	}
-	for name := range refusal.header {
-		w.Header().Set(name, refusal.header.Get(name))
-	}
-	writeJSON(w, refusal.status, struct {
-		Detail any    `json:"detail"`
-		Error  string `json:"error,omitempty"`
-	}{refusal.detail, refusal.oauth})
-}
-
-const statusClientClosedRequest = 499 // nginx logs this number; nobody is there to read the answer
-
-// refusalOf returns the answer to an error. Most errors are an answer already, made by refuse.
-func refusalOf(err error) *httpError {
-	if refusal, ok := errors.AsType[*httpError](err); ok {
-		return refusal
-	}
-	if errors.Is(err, errBusy) { // too many requests wait for a slot, or this one did too long
+	switch {
+	case errors.Is(err, errExists):
+		return refuse(http.StatusBadRequest, "Username already exists")
+	case errors.Is(err, errBusy): // there was no slot to hash or to save
 		return refuse(http.StatusServiceUnavailable, "Too busy just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error())
-	}
-	if errors.Is(err, context.Canceled) {
+	case errors.Is(err, errNotSaved): // the users file or its disk has a fault
+		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
+			with("Retry-After", seconds(busyPause)).because(err.Error()).forOperator()
+	case errors.Is(err, context.Canceled):
 		return refuse(statusClientClosedRequest, "Client closed request").
 			because("the client hung up while it waited for a slot")
 	}
-	return refuse(http.StatusInternalServerError, "Internal Server Error").because(err.Error())
+	return refuse(http.StatusInternalServerError, "Internal Server Error").
+		because(err.Error()).forOperator()
 }
 
-// log writes the refusal into the log, with the line that called refuse. (Debug and Error would
-// name their own line, so this makes the record by hand.)
-func (e *httpError) log(ctx context.Context) {
-	level := slog.LevelDebug
-	if e.status == http.StatusInternalServerError { // a bug: log it without -v too
-		level = slog.LevelError
-	}
-	log := logger(ctx)
-	if !log.Enabled(ctx, level) {
-		return
-	}
+// writeError logs an error and answers it.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	answer := answerTo(err)
+	logRefusal(r.Context(), answer)
 
-	record := slog.NewRecord(time.Now(), level, "refused the request", e.line)
-	record.Add("status", e.status, "detail", e.detail)
-	if e.reason != "" {
-		record.Add("reason", e.reason)
+	w.Header().Del("Content-Length") // of an answer that the handler has given up
+	for name := range answer.header {
+		w.Header().Set(name, answer.header.Get(name))
 	}
-	log.Handler().Handle(ctx, record)
+	writeJSON(w, answer.status, errorResponse{answer.detail, answer.oauth})
+}
+
+type errorResponse struct {
+	Detail any    `json:"detail"`
+	Error  string `json:"error,omitempty"` // omitempty: if it is "", leave it out
 }
 
 // writeJSON answers with v as JSON.
@@ -385,19 +389,20 @@ func readBody(r *http.Request, mediaType string) ([]byte, error) {
 	}
 
 	// Read one byte more than is allowed: if it comes, the body is too large. If the header says
-	// that already, don't read at all.
+	// that already, don't read at all. (It doesn't have to say: then ContentLength is -1.)
+	tooLarge := r.ContentLength > maxBody
 	var body []byte
-	if r.ContentLength <= maxBody {
+	if !tooLarge {
 		body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		tooLarge = len(body) > maxBody
 	}
-	if r.ContentLength > maxBody || len(body) > maxBody {
+
+	if tooLarge {
 		return nil, refuse(http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("Body must be at most %d bytes", maxBody)).
 			with("Connection", "close") // nobody reads the rest
 	}
-
-	// The client hung up, was too slow, or sent a broken chunk.
-	if err != nil {
+	if err != nil { // the client hung up, was too slow, or sent broken data
 		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end")
 	}
 	return body, nil
@@ -416,14 +421,19 @@ type fault struct {
 // faults are all that is wrong with a request. nil means that nothing is wrong.
 type faults []fault
 
+// add adds a fault of a field.
+func (f *faults) add(field, kind, msg string) {
+	*f = append(*f, fault{kind, []any{"body", field}, msg})
+}
+
 // require adds a fault of a field, unless ok.
 func (f *faults) require(ok bool, field, kind, msg string) {
 	if !ok {
-		*f = append(*f, fault{kind, []any{"body", field}, msg})
+		f.add(field, kind, msg)
 	}
 }
 
-// String writes the faults into the log as the client sees them.
+// String is what slog calls to write the faults into the log. They look as the client sees them.
 func (f faults) String() string {
 	text, _ := json.Marshal([]fault(f)) // can't fail: strings and numbers
 	return string(text)
@@ -450,23 +460,24 @@ func parseSignup(body []byte) (signupRequest, faults) {
 // parseObject returns the members of a JSON object. It uses a map, because a struct would also take
 // a member Username for username.
 func parseObject(body []byte) (map[string]any, faults) {
+	if len(body) == 0 {
+		return nil, faults{{"missing", []any{"body"}, "Field required"}}
+	}
+	if !utf8.Valid(body) {
+		return nil, faults{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
+	}
 	var value any
 	err := json.Unmarshal(body, &value)
-	syntax, wrongSyntax := errors.AsType[*json.SyntaxError](err)
-	members, isObject := value.(map[string]any)
-
-	whole := []any{"body"}
-	switch {
-	case len(body) == 0:
-		return nil, faults{{"missing", whole, "Field required"}}
-	case !utf8.Valid(body):
-		return nil, faults{{"json_invalid", whole, "JSON decode error: not UTF-8"}}
-	case wrongSyntax:
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		position := max(0, syntax.Offset-1) // FastAPI counts from 0
 		return nil, faults{{"json_invalid", []any{"body", position}, "JSON decode error"}}
-	case !isObject: // an array, a string, null
+	}
+
+	// An array, a string or null is JSON, but no object.
+	members, ok := value.(map[string]any)
+	if !ok {
 		const msg = "Input should be a valid dictionary or object"
-		return nil, faults{{"model_attributes_type", whole, msg}}
+		return nil, faults{{"model_attributes_type", []any{"body"}, msg}}
 	}
 	return members, nil
 }
@@ -474,11 +485,13 @@ func parseObject(body []byte) (map[string]any, faults) {
 // parseText returns a member that must be a string. If it is none, that is its only fault.
 func parseText(members map[string]any, field string) (text string, wrong faults) {
 	value, sent := members[field]
-	text, isText := value.(string)
 	if !sent {
-		wrong.require(false, field, "missing", "Field required")
-	} else if !isText { // a number, null, …
-		wrong.require(false, field, "string_type", "Input should be a valid string")
+		wrong.add(field, "missing", "Field required")
+		return "", wrong
+	}
+	text, ok := value.(string)
+	if !ok { // a number, null, …
+		wrong.add(field, "string_type", "Input should be a valid string")
 	}
 	return text, wrong
 }
@@ -515,34 +528,38 @@ func parseEmail(members map[string]any) (string, faults) {
 // address is only a part of the text, and e@[127.0.0.1].
 func isEmail(text string) bool {
 	address, err := mail.ParseAddress(text)
-	notPrintable := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
-	return err == nil && address.Address == text &&
-		!strings.HasSuffix(text, "]") && !strings.ContainsFunc(text, notPrintable)
+	if err != nil || address.Address != text || strings.HasSuffix(text, "]") {
+		return false
+	}
+	invisible := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
+	return !strings.ContainsFunc(text, invisible)
 }
 
-// parsePassword returns the password. The lesson's request calls it hashed_password, so that is its
-// second name. If both are sent, they must be equal.
+// parsePassword returns the password. The lesson's request calls it hashed_password, so we take that
+// name too. If both are sent, they must be equal.
 func parsePassword(members map[string]any) (string, faults) {
-	_, first := members["password"]
-	_, second := members["hashed_password"]
-	if second && !first {
+	first, hasFirst := members["password"]
+	second, hasSecond := members["hashed_password"]
+	if hasSecond && !hasFirst {
 		return parsePasswordAs("hashed_password", members)
 	}
 	password, wrong := parsePasswordAs("password", members)
-	if !second {
+	if !hasSecond {
 		return password, wrong
 	}
 
-	// Compare them only if both are strings: one thing that is wrong is one fault.
-	other, wrongOther := parseText(members, "hashed_password")
-	bothText := password != "" && wrongOther == nil
-	wrong = append(wrong, wrongOther...)
-	wrong.require(!bothText || other == password, "hashed_password", "value_error",
-		"Value should be that of password, or be left out")
+	// Each thing that is wrong is one fault. So compare them only if both are strings.
+	_, wrongSecond := parseText(members, "hashed_password")
+	wrong = append(wrong, wrongSecond...)
+	_, isText := first.(string)
+	if isText && wrongSecond == nil && first != second {
+		wrong.add("hashed_password", "value_error",
+			"Value should be that of password, or be left out")
+	}
 	return password, wrong
 }
 
-// parsePasswordAs returns the password in this field, or "" if it is no string.
+// parsePasswordAs returns the password in this field.
 func parsePasswordAs(field string, members map[string]any) (string, faults) {
 	password, wrong := parseText(members, field)
 	if wrong != nil {
@@ -553,11 +570,11 @@ func parsePasswordAs(field string, members map[string]any) (string, faults) {
 	wrong.require(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
-	// JSON may write an emoji as two halves: "\ud83d\ude00". Go turns half of one into U+FFFD,
-	// whichever it was, so two different passwords would become equal.
-	half := strings.ContainsRune(password, utf8.RuneError)
-	wrong.require(!half && !strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
-		"Value should have no control character and be valid Unicode")
+	// Refuse U+FFFD (RuneError). JSON may write an emoji as two halves: "\ud83d\ude00". For each half
+	// alone, Go puts U+FFFD. So two different passwords would become equal.
+	broken := strings.ContainsRune(password, utf8.RuneError)
+	wrong.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
+		"value_error", "Value should have no control character and be valid Unicode")
 	return password, wrong
 }
 
@@ -567,7 +584,8 @@ type loginRequest struct {
 
 // parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
 func parseLogin(body []byte) (loginRequest, error) {
-	// A form is split at &. ParseQuery refuses a semicolon, which curl -d sends as it is: encode it.
+	// A form is split at &. curl -d sends a semicolon in a password as it is, but ParseQuery refuses
+	// that. So encode it first.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil { // wrong %-encoding, or too many parameters
 		wrong := faults{{"value_error", []any{"body"}, "Value is not a valid form"}}
@@ -575,7 +593,7 @@ func parseLogin(body []byte) (loginRequest, error) {
 			withOAuth("invalid_request")
 	}
 
-	// None of these may be repeated (RFC 6749 §3.2). Other parameters are ignored.
+	// None of these may be repeated. Other parameters are ignored (RFC 6749 §3.2).
 	var wrong faults
 	for _, name := range []string{
 		"grant_type", "username", "password", "scope", "client_id", "client_secret",
@@ -587,12 +605,12 @@ func parseLogin(body []byte) (loginRequest, error) {
 	wrong.require(username != "", "username", "missing", "Field required")
 	wrong.require(password != "", "password", "missing", "Field required")
 
-	// OAuth 2 has other grants than the password, such as authorization_code. They are not for us.
-	oauth, grant := "invalid_request", form.Get("grant_type")
-	if grant != "" && grant != "password" {
-		oauth = "unsupported_grant_type"
-		wrong.require(false, "grant_type", "string_pattern_mismatch",
+	// OAuth 2 has other grants than the password, such as authorization_code. We have only this.
+	oauth := "invalid_request"
+	if grant := form.Get("grant_type"); grant != "" && grant != "password" {
+		wrong.add("grant_type", "string_pattern_mismatch",
 			"String should match pattern '^password$'")
+		oauth = "unsupported_grant_type"
 	}
 	if wrong != nil {
 		return loginRequest{}, refuse(http.StatusUnprocessableEntity, wrong).withOAuth(oauth)
@@ -602,12 +620,13 @@ func parseLogin(body []byte) (loginRequest, error) {
 
 // ---- Passwords ----
 //
-// bcrypt is slow on purpose, so that guessing is slow: at cost 12 it takes a fifth of a second. One
-// more doubles that: it does 2^cost rounds. If 32 requests hashed at the same time, all of them
-// would wait for seconds, and none would be done sooner. So there is a slot for each processor, and
-// a request waits for one.
+// bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
+// fifth of a second; at cost 13 it takes twice as long. If 32 requests hashed at the same time, all
+// of them would wait for seconds, and none would be done sooner. So there is a slot for each
+// processor, and the other requests wait in a line.
 
-// hash returns the bcrypt hash of a password. The error may be one of acquire's.
+// hash returns the bcrypt hash of a password. Its errors are those of acquire, in store.go: errBusy
+// and context.Canceled.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
 	release, err := s.hashing.acquire(ctx)
 	if err != nil {
@@ -621,14 +640,18 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// possiblePassword reports whether a sign-up could have taken a password. bcrypt reads 72 bytes. It
-// repeats a shorter password, with a zero byte after each copy. So abc and abc\0abc have one hash.
+// possiblePassword reports whether bcrypt can tell a password from all others. Sign-up takes no
+// other. bcrypt reads 72 bytes, and no further. It repeats a shorter password, with a zero byte
+// after each copy: so abc and abc\0abc have the same hash.
 func possiblePassword(password string) bool {
 	return len(password) <= maxPassword && !strings.Contains(password, "\x00")
 }
 
-// checkPassword returns the user who may log in with this name and password. If there is none, it
-// returns nil and the reason, for the log. The error may be one of acquire's.
+// checkPassword looks whether a user may log in. It returns one of three:
+//
+//	user, "", nil               the password is right
+//	nil, "wrong password", nil  the user may not log in, and why: this is for the log
+//	nil, "", errBusy            there was no slot (or another error of acquire)
 func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 	u *user, reason string, err error) {
 	release, err := s.hashing.acquire(ctx)
@@ -637,10 +660,11 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 	}
 	defer release()
 
-	// Find the user, and compare the password. If nobody has the name, there is no hash.
+	// Compare the password with the user's hash. If nobody has the name, there is no hash.
 	users := s.store.current()
+	u = users.named(request.username)
 	hash := ""
-	if u = users.named(request.username); u != nil {
+	if u != nil {
 		hash = u.HashedPassword
 	}
 	start := time.Now()
@@ -658,23 +682,23 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 	return u, "", nil
 }
 
-// compare reports whether a password has this hash. An empty hash has no password.
+// compare reports whether a password has this hash. No password has the hash "".
 //
-// It does 2^cost rounds in any case, so its time says nothing about the hash. If the hash has a
-// lower cost, or is empty, it hashes the password a few times more, for nothing:
+// It does 2^cost rounds in any case, so its time says nothing about the hash. If the hash is
+// cheaper, or there is none, compare goes on hashing the password and throws the result away:
 //
 //	hash of cost 12: 2^12 rounds
-//	hash of cost 10: 2^10 rounds, then 2^10 + 2^11 for nothing: together 2^12
+//	hash of cost 10: 2^10 rounds, then 2^10 and 2^11 for nothing: 1024 + 1024 + 2048 = 2^12
 //	no hash:         2^12 rounds for nothing
 func compare(hash, password string, cost int) (match bool, rounds int) {
 	if hash == "" {
 		bcrypt.GenerateFromPassword([]byte(password), cost)
-		return false, 1 << cost
+		return false, 1 << cost // 2^cost
 	}
 
 	match = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 	hashCost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
-	rounds = 1 << hashCost                   // 2^hashCost
+	rounds = 1 << hashCost
 	for c := hashCost; c < cost; c++ {
 		bcrypt.GenerateFromPassword([]byte(password), c)
 		rounds += 1 << c
@@ -700,14 +724,15 @@ type claims struct {
 	Subject     string `json:"sub"` // the user's id
 	IssuedAt    int64  `json:"iat"`
 	Expires     int64  `json:"exp"`
-	Fingerprint string `json:"pwd"` // of the name and the password hash
+	Fingerprint string `json:"pwd"` // not the password: see fingerprint
 }
 
-// fingerprint changes if the name or the password changes. So a token is no longer valid if
-// somebody edits the file and gives its id to another user.
+// fingerprint is a digest of the name and the password hash. It changes if one of them changes. So a
+// token is no longer valid if the user has a new password, or if an edit of the file has given the
+// id in the token to another user.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
-	return base64.RawURLEncoding.EncodeToString(digest[:8])
+	return base64.RawURLEncoding.EncodeToString(digest[:8]) // enough to see a change
 }
 
 // newToken returns a token for u that is good from now on for tokenTTL.
@@ -743,8 +768,9 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 		return claims{}, errors.New("it doesn't have three parts, or has another header than ours")
 	}
 
-	// Check the signature before anything is decoded. hmac.Equal takes the same time wherever the
-	// texts differ. With ==, somebody could guess one character after the other.
+	// Check the signature before anything is decoded. == stops at the first character that differs:
+	// somebody could measure that, and guess one after the other. hmac.Equal always takes the same
+	// time.
 	want := signature(key, parts[0]+"."+parts[1])
 	if !hmac.Equal([]byte(parts[2]), []byte(want)) {
 		return claims{}, errors.New("the signature doesn't fit")
@@ -763,76 +789,76 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 
 // ---- The throttle ----
 
-// A throttle slows down the guessing of passwords. After maxFailures in a row, only one try in each
-// failurePause is left, until one succeeds. It counts by name and address, so nobody can lock a user
-// out from elsewhere. A name that nobody has is counted in the same way.
+// A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try in
+// each failurePause. Only a right log-in ends that. It counts by name and address, so nobody can
+// lock a user out from elsewhere. A name that nobody has is counted in the same way.
 type throttle struct {
-	mu       sync.Mutex // guards failures
-	failures map[throttleKey]failures
+	mu     sync.Mutex // guards counts
+	counts map[throttleKey]failureCount
 }
 
 // A throttleKey is a digest of name and address: a client may send a name of 64 KiB.
 type throttleKey [sha256.Size]byte
 
-type failures struct {
+type failureCount struct {
 	inARow int
 	last   time.Time
 }
 
-// newThrottleKey takes an address such as 192.0.2.1:51234. A customer with IPv6 has all addresses
-// that begin with the same 64 bits, so 2001:db8::1 and 2001:db8::2 are one. X-Forwarded-For is not
-// read: anybody can send it.
+// newThrottleKey takes an address such as 192.0.2.1:51234. X-Forwarded-For is not read: anybody can
+// send it. With IPv6, a customer has all addresses with the same first 64 bits. So 2001:db8::1 and
+// 2001:db8::2 count as one.
 func newThrottleKey(username, remoteAddr string) throttleKey {
 	addrPort, _ := netip.ParseAddrPort(remoteAddr)
-	addr := addrPort.Addr().Unmap() // 192.0.2.1 for ::ffff:192.0.2.1
+	addr := addrPort.Addr().Unmap() // ::ffff:192.0.2.1 is another way to write 192.0.2.1
 	if addr.Is6() {
 		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
 	return sha256.Sum256([]byte(addr.String() + " " + fold(username)))
 }
 
-// wait returns how long the next try must wait.
-func (t *throttle) wait(key throttleKey, now time.Time) time.Duration {
+// pause returns how long the next try must wait, or 0.
+func (t *throttle) pause(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.failures[key].wait(now)
+	return t.counts[key].pause(now) // a key that is not in the map has no failures
 }
 
-func (f failures) wait(now time.Time) time.Duration {
-	if f.inARow < maxFailures {
+func (c failureCount) pause(now time.Time) time.Duration {
+	if c.inARow < maxFailures {
 		return 0
 	}
-	return max(0, f.last.Add(failurePause).Sub(now))
+	return max(0, c.last.Add(failurePause).Sub(now))
 }
 
-// record counts the result of a try. If other tries have reached the limit in the meantime, it
-// doesn't count this one and returns the time to wait. Then the client must not learn whether the
+// record counts the result of a try. If there is a pause by now, because of other tries at the same
+// time, it doesn't count this one and returns the pause. Then the client must not learn whether the
 // password was right.
 func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.failures[key]
-	if wait := before.wait(now); wait > 0 {
-		return wait
+	before := t.counts[key]
+	if pause := before.pause(now); pause > 0 {
+		return pause
 	}
 	if ok {
-		delete(t.failures, key)
+		delete(t.counts, key)
 		return 0
 	}
 
-	// Is there no room for one more? Then forget all. For that an attacker pays 10,000 bcrypt runs.
+	// No room for one more? Forget all. To get here, an attacker has made 10,000 failed log-ins.
 	isNew := before.inARow == 0
-	if isNew && len(t.failures) >= maxAttempts {
-		clear(t.failures)
+	if isNew && len(t.counts) >= maxCounts {
+		clear(t.counts)
 	}
-	t.failures[key] = failures{before.inARow + 1, now}
+	t.counts[key] = failureCount{before.inARow + 1, now}
 	return 0
 }
 
 // ---- The log of a request ----
 
-// loggerKey is the key of a value in a context. It has a type of its own, so no other package can
-// use the same key.
+// loggerKey is the key of a value in a context, which goes with a request. It has a type of its own,
+// so no other package can use the same key.
 type loggerKey struct{}
 
 // withLogger returns the request with a logger, which adds the request's number: req=1.
@@ -842,3 +868,25 @@ func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 
 // logger returns the logger that withLogger has put into the context.
 func logger(ctx context.Context) *slog.Logger { return ctx.Value(loggerKey{}).(*slog.Logger) }
+
+// logRefusal writes a line about an answer that refuses a request. Log.Debug would name its own line
+// of the source. To name the line that called refuse, we put the record together by hand.
+func logRefusal(ctx context.Context, answer *httpError) {
+	log := logger(ctx)
+	if !log.Enabled(ctx, answer.level) { // without -v
+		return
+	}
+	record := slog.NewRecord(time.Now(), answer.level, "refused the request", answer.caller)
+	record.Add("status", answer.status, "detail", answer.detail)
+	if answer.reason != "" {
+		record.Add("reason", answer.reason)
+	}
+	log.Handler().Handle(ctx, record) // this writes the line
+}
+
+// callerOfCaller returns the place in the source that has called our caller.
+func callerOfCaller() uintptr {
+	var places [1]uintptr
+	runtime.Callers(3, places[:]) // leaves out Callers, this function and our caller
+	return places[0]
+}

@@ -1199,7 +1199,7 @@ func TestThrottle(t *testing.T) {
 	most := 0
 	for i := range 10_100 {
 		s.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, now)
-		most = max(most, len(s.throttle.failures))
+		most = max(most, len(s.throttle.counts))
 	}
 	if most != 10_000 {
 		t.Errorf("%d accounts were remembered", most)

@@ -55,29 +55,31 @@ const (
 
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second // enough for 64 KiB at 52 kbit/s
-	writeTimeout      = 60 * time.Second // for the waits for bcrypt and a save, and for the work
+	writeTimeout      = 60 * time.Second // 15 s to wait for bcrypt, 15 s for a save, and the work
 	idleTimeout       = 60 * time.Second // between two requests of a connection
 	shutdownTimeout   = 10 * time.Second // for requests that have begun
 )
 
 // ---- The routes ----
 
-// routes says which handler answers which request. noRoute answers what has no other route.
+// routes says which handler answers which request. Its handlers return an error where FastAPI's
+// raise an HTTPException; the type apiHandler, in auth.go, makes an http.Handler of them.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
-	mux.Handle("GET /auth/me", s.requireUser(s.me))
+	mux.Handle("GET /auth/me", s.requireUser(s.me)) // like Depends(get_current_user)
 	mux.Handle("GET /healthz", apiHandler(healthz))
 	mux.HandleFunc("GET /openapi.json", openapi)
 	mux.HandleFunc("GET /docs", docs)
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // only /
-	mux.Handle("/", noRoute(mux))
+	mux.Handle("/", noRoute(mux))                                                       // all the rest
 	return mux
 }
 
-// newHandler returns the whole service. A request passes these doors from the outermost to the
-// routes. Each door is a function below, and can answer the request itself.
+// newHandler returns the whole service. Each of these functions wraps the next one, as middleware
+// does in FastAPI: logRequests sees a request first, the routes see it last. They stand below, in
+// this order.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	return logRequests(log,
 		answerPanics(
@@ -91,7 +93,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // mux would do the same, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux which route it has for the other methods. This calls no handler.
+		// Ask the mux which route it has for the other methods. The route "/" is noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -101,6 +103,7 @@ func noRoute(mux *http.ServeMux) apiHandler {
 			}
 		}
 
+		// refuse makes an error that is an answer, like HTTPException.
 		if allowed == nil {
 			return refuse(http.StatusNotFound, "Not Found")
 		}
@@ -130,17 +133,17 @@ func docs(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, docsPage)
 }
 
-// docsPolicy tells the browser what the page may do. If somebody gets a script of theirs into the
-// page, the browser doesn't run it: it has another digest.
+// docsPolicy tells the browser what the page may do. The page has one script, and the policy has its
+// digest. If somebody gets another script into the page, the browser doesn't run it.
 var docsPolicy = strings.Join([]string{
 	"default-src 'none'",               // load nothing, except:
 	"script-src " + digestOf("script"), // run this script
 	"style-src " + digestOf("style"),   // use this style sheet
 	"img-src data:",                    // show the icon, which is empty
 	"connect-src 'self'",               // send requests to this server
-	"base-uri 'none'",                  // its links lead where they say
-	"form-action 'none'",               // only the script sends its forms
-	"frame-ancestors 'none'",           // no other page shows it in a frame of its own
+	"base-uri 'none'",                  // no <base> element changes where links lead
+	"form-action 'none'",               // only the script sends the forms
+	"frame-ancestors 'none'",           // no other page shows this one, with its own buttons over it
 }, "; ")
 
 // digestOf returns the digest of an element of the page: 'sha256-mUqE…'
@@ -156,13 +159,13 @@ func digestOf(element string) string {
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
 func logRequests(log *slog.Logger, next http.Handler) http.Handler {
-	var requests atomic.Int64
+	var requests atomic.Int64 // a number that many goroutines may change at the same time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		numbered := log.With("req", requests.Add(1)) // req=1, req=2, …
+		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
 		answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 
-		// Deferred, this runs also if the answer is cut off.
+		// Deferred, this line is written also if the handler panics.
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
@@ -178,7 +181,7 @@ func truncate(s string) string { return s[:min(len(s), maxLogged)] }
 // A recorder passes an answer on. It remembers the status, and whether the answer has begun.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status int // 200 if the handler never calls WriteHeader
 	begun  bool
 }
 
@@ -192,40 +195,44 @@ func (w *recorder) Write(text []byte) (int, error) {
 	return w.ResponseWriter.Write(text)
 }
 
-// Unwrap is for http.NewResponseController, which can flush an answer, or change its deadline.
+// Unwrap lets a handler of yours flush an answer: http.NewResponseController calls it.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := &recorder{ResponseWriter: w}
+		answer := &recorder{ResponseWriter: w} // to know whether the answer has begun
 		defer func() {
-			cause := recover() // nil if nothing has panicked
-			if cause == nil {
-				return
+			if cause := recover(); cause != nil { // nil: nothing has panicked
+				answerPanic(answer, r, cause)
 			}
-			err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-
-			// Has the client got half of another answer? Then cut the connection, so that it
-			// doesn't take that for a whole one. net/http does so after this panic.
-			if answer.begun {
-				logger(r.Context()).Error("the answer was cut off", "reason", err)
-				panic(http.ErrAbortHandler)
-			}
-
-			w.Header().Del("Content-Length") // of the answer that the handler had in mind
-			writeError(w, r, err)
 		}()
 		next.ServeHTTP(answer, r)
 	})
 }
 
-// setHeaders protects whoever opens an answer in a browser. The browser must not guess another type
-// for it, run code in it, or show it in a frame. It must not keep tokens and users (RFC 6749 §5.1).
+func answerPanic(answer *recorder, r *http.Request, cause any) {
+	err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+	if !answer.begun {
+		writeError(answer, r, err)
+		return
+	}
+
+	// The client has got a part of another answer. So that the client sees that the answer is
+	// broken, close the connection: net/http does that after a panic with this value.
+	logger(r.Context()).Error("the answer was cut off", "reason", err)
+	panic(http.ErrAbortHandler)
+}
+
+// setHeaders protects those who open an answer in a browser.
 func setHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The browser must believe our Content-Type. It must run no code in an answer, and show it
+		// in no frame.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+		// Browsers and proxies must not keep tokens and users (RFC 6749 §5.1).
 		if strings.HasPrefix(r.URL.Path, "/auth/") {
 			w.Header().Set("Cache-Control", "no-store")
 		}
@@ -233,12 +240,12 @@ func setHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// allowOrigins lets pages of these origins use the API. An origin says where a page comes from:
-// http://localhost:5173. A browser shows an answer only to pages of the server's own origin, unless
-// the answer names the origin of the page. (This is called CORS.)
+// allowOrigins lets pages of other origins use the API. A page from http://localhost:5173 has this
+// origin. If it calls us, the browser hides our answer from it, unless the answer names that origin.
+// (The name of these rules is CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(origins) > 0 { // a cache must not give the answer for one origin to another
+		if len(origins) > 0 { // caches must know that the answer depends on the origin
 			w.Header().Set("Vary", "Origin")
 		}
 		origin := r.Header.Get("Origin")
@@ -261,21 +268,24 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 	})
 }
 
-// isPreflight reports whether a browser only asks: may a page of another origin send this request?
+// isPreflight reports whether a browser asks for permission. Before a page of another origin sends
+// some requests, such as a POST with JSON, its browser asks with OPTIONS.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" &&
 		r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// refuseOtherOrigins refuses what a page of another origin sends. Such a page could sign its visitor
-// up, or log him in as somebody else, without his knowledge. (This is called CSRF.) The browser says
-// where a request comes from. Requests that say nothing pass: they are not from a browser.
+// refuseOtherOrigins refuses requests from pages of all other origins. Such a page could log its
+// visitor in as somebody else, and he would not know. (The name of this attack is CSRF.) Browsers
+// say in the headers Sec-Fetch-Site and Origin where a request comes from. A request without both,
+// as from curl, passes.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection() // it lets GET pass, which changes nothing
+	protection := http.NewCrossOriginProtection() // it lets GET and OPTIONS pass: they change nothing
 	for _, origin := range origins {
-		protection.AddTrustedOrigin(origin) // no error: addOrigin has tried it
+		protection.AddTrustedOrigin(origin) // no error: the flag -allow-origin has checked it
 	}
 	return apiHandler(func(w http.ResponseWriter, r *http.Request) error {
+		// allowOrigins has answered the preflights of allowed origins. So this is from another one.
 		if protection.Check(r) != nil || isPreflight(r) {
 			return refuse(http.StatusForbidden, "Cross-origin request refused").
 				because("-allow-origin does not name " + truncate(r.Header.Get("Origin")))
@@ -288,10 +298,15 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // ---- The program ----
 
 func main() {
+	// At Ctrl-C, ctx is done: serve sees that, and stops. Then stop gives Ctrl-C its usual effect
+	// back, so a second one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)   // after the first signal, a second one ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end first: authflow 2>&1 | head -1
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
+	context.AfterFunc(ctx, stop)
+
+	// If the reader of the log ends first, go on without: authflow 2>&1 | head -1
+	signal.Ignore(syscall.SIGPIPE)
+
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // a test calls run with its own
 }
 
 // run is the whole program. It serves until ctx is done, and returns the exit status: 0 after a
@@ -327,9 +342,9 @@ type config struct {
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{cost: 12, tokenTTL: time.Hour, secret: getenv("AUTH_SECRET")}
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // it would print its errors; run does that
+	flags.SetOutput(io.Discard) // run prints the errors; flags must not print them too
 
-	// The words in backquotes are the names of the values in the manual.
+	// -h shows the words in backquotes after the flag: -users file.
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
 	flags.Func("cost", "bcrypt's `cost` for new passwords, 4 to 16: one more doubles the work "+
@@ -395,7 +410,7 @@ var originPattern = regexp.MustCompile(
 var defaultPort = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
 
 func (c *config) addOrigin(origin string) error {
-	err := http.NewCrossOriginProtection().AddTrustedOrigin(origin) // it may refuse it too
+	err := http.NewCrossOriginProtection().AddTrustedOrigin(origin) // can the library use it?
 	if err != nil || !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
 		return errors.New("it must be as browsers send it: in lower case, " +
 			"without path and default port, such as http://localhost:5173")
@@ -407,7 +422,7 @@ func (c *config) addOrigin(origin string) error {
 // check returns what is wrong with the configuration, and what would be right. It gets the arguments
 // that are no flags.
 func (c *config) check(arguments []string) error {
-	// Listen finds out later whether there is such a host.
+	// Check the form, and the port. Whether there is such a host, Listen finds out.
 	_, port, err := net.SplitHostPort(c.addr)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
@@ -433,8 +448,8 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// bcrypt may keep all processors busy: there is a slot for each. Go may use one thread more, so
-	// a request that doesn't hash never waits for one that does.
+	// bcrypt has a slot for each processor, so it may keep all of them busy. Go may use one thread
+	// more than that. So a request that doesn't hash never waits for one that does.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -460,11 +475,12 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	return serveUntil(ctx, newHTTPServer(newHandler(s, c.origins, log), log), listener, log)
 }
 
-// newLogger returns a logger. With -v, each line names its place in the source: auth.go:194.
+// newLogger returns a logger. With -v, each line names its place in the source: source=auth.go:91.
 func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
 	if !verbose {
 		return slog.New(slog.NewTextHandler(stderr, nil))
 	}
+	// slog calls this for each value that it writes. The source has a long path: cut that off.
 	withoutFolder := func(_ []string, attr slog.Attr) slog.Attr {
 		if source, ok := attr.Value.Any().(*slog.Source); ok {
 			place := fmt.Sprintf("%s:%d", filepath.Base(source.File), source.Line)
@@ -531,7 +547,7 @@ func hosts(ip net.IP) []string {
 	addrs, _ := net.InterfaceAddrs()
 	for _, addr := range addrs {
 		ipNet, ok := addr.(*net.IPNet)
-		if ok && !ipNet.IP.IsLinkLocalUnicast() { // those need the name of a network card too
+		if ok && !ipNet.IP.IsLinkLocalUnicast() { // a browser can't open those
 			all = append(all, ipNet.IP.String())
 		}
 	}
@@ -544,7 +560,8 @@ func hosts(ip net.IP) []string {
 // serveUntil serves until ctx is done. Then requests that have begun may finish.
 func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	log *slog.Logger) error {
-	done := make(chan error, 1) // with room for the error, which nobody reads after a signal
+	// done has room for one value: after a signal nobody receives it, and the goroutine still ends.
+	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {
 	case err := <-done: // it could not serve
@@ -570,7 +587,9 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed TLS handshakes
+
+		// net/http logs what it refuses itself, such as a failed TLS handshake.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 
@@ -908,26 +927,17 @@ const openapiDocument = `{
       "operationId": "signup", "tags": ["auth"], "summary": "Create a user",
       "description": "If the username is taken, the answer is 400. After a 503 the user may exist.",
       "requestBody": {"required": true, "content": {"application/json": {"schema": {
-        "type": "object", "required": ["username", "email"],
         "description": "hashed_password is the lesson's name for password. If both are sent, they must be equal.",
         "anyOf": [
-          {"type": "object", "required": ["password"], "properties": {
+          {"type": "object", "required": ["username", "email", "password"], "properties": {
+            "username": {"$ref": "#/components/schemas/Username"}, "email": {"$ref": "#/components/schemas/Email"},
             "password": {"$ref": "#/components/schemas/Password"}
           }},
-          {"type": "object", "required": ["hashed_password"], "properties": {
+          {"type": "object", "required": ["username", "email", "hashed_password"], "properties": {
+            "username": {"$ref": "#/components/schemas/Username"}, "email": {"$ref": "#/components/schemas/Email"},
             "hashed_password": {"$ref": "#/components/schemas/Password"}
           }}
-        ],
-        "properties": {
-          "username": {
-            "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
-            "description": "Enrico and enrico are the same name."
-          },
-          "email": {
-            "type": "string", "maxLength": 254,
-            "description": "One address, no display name, no comment. ünï@example.com is valid."
-          }
-        }
+        ]
       }, "examples": {
         "password": {"value": {"username": "enrico", "email": "enrico@example.com", "password": "plaintextpassword"}},
         "lesson": {"value": {
@@ -1013,7 +1023,7 @@ const openapiDocument = `{
             "loc": {"type": "array", "items": {"type": ["string", "integer"]}}
           }}},
           "error": {
-            "enum": ["invalid_request", "unsupported_grant_type"],
+            "type": "string", "enum": ["invalid_request", "unsupported_grant_type"],
             "description": "POST /auth/login sends it (RFC 6749 §5.2)."
           }
         }
@@ -1025,6 +1035,14 @@ const openapiDocument = `{
       }
     },
     "schemas": {
+      "Username": {
+        "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
+        "description": "Enrico and enrico are the same name."
+      },
+      "Email": {
+        "type": "string", "maxLength": 254,
+        "description": "One address, no display name, no comment. ünï@example.com is valid."
+      },
       "Password": {
         "type": "string", "format": "password", "minLength": 8, "maxLength": 72,
         "description": "Plaintext. At most 72 bytes in UTF-8, no control characters."

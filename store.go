@@ -2,14 +2,16 @@ package main
 
 // This file keeps the users in one JSON file. What happens …
 //
-//   - if somebody edits the file while the program runs? The next look-up reads it: current.
-//   - if the edit has a fault? The last good users stay, and the log names the fault: reload.
-//   - if two sign-ups want the same name? Only one save runs at a time, so create finds the first.
+//   - if somebody edits the file while the program runs? The next look-up sees another size or
+//     time, and reads it (look).
+//   - if the edit has a fault? The last good users stay, and the log names the fault (reload).
+//   - if two sign-ups want the same name? There is one save at a time, so the second one finds the
+//     name taken (create).
 //   - if the disk is full, or the power fails during a save? The file is the old one or the new
 //     one, never half of it: save writes a new file and renames it.
-//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503: save
-//     lists the moments at which an edit can come.
-//   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line: acquire.
+//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503. "Saving",
+//     below, lists the moments.
+//   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line (acquire).
 
 import (
 	"bytes"
@@ -43,10 +45,10 @@ const (
 )
 
 var (
-	errExists     = errors.New("username already exists")
-	errUnreadable = errors.New("users file can't be read: an earlier line of the log says why")
-	errEdited     = errors.New("users file was edited at the same moment")
-	errBusy       = errors.New("too busy")
+	errExists   = errors.New("username already exists")
+	errNotSaved = errors.New("the user was not saved")
+	errEdited   = errors.New("the users file was edited at the same moment")
+	errBusy     = errors.New("too busy")
 )
 
 // ---- The users ----
@@ -60,8 +62,8 @@ type user struct {
 	IsActive       bool   `json:"is_active"`
 }
 
-// A snapshot has the users of one moment. It never changes once the store has published it, so a
-// request can read it without a lock, while a save makes the next one.
+// A snapshot has the users of one moment. Once it is in the store, it never changes: a save makes a
+// new one. So a request can read it without a lock.
 type snapshot struct {
 	text        []byte           // the users file
 	byID        map[int64]*user  // 1: {1, "Enrico", …}
@@ -95,9 +97,9 @@ func fold(username string) string {
 // A person may add members such as note. (But not Id: Go takes that for id.) Only one process may
 // use the file.
 //
-// There are two locks. A save holds saving from its beginning to its end, which takes as long as
-// the disk takes: other saves wait for it. It holds mu only for a moment, to publish its snapshot:
-// look-ups wait for that at most, and never for the disk to sync.
+// The store has two locks. A save holds saving from its beginning to its end, so there is one save
+// at a time. mu guards what the store knows of the file. It is held while an edited file is read,
+// and while a save renames its file; never while a disk syncs. So no look-up waits for that.
 type store struct {
 	path string // of the file, or of a link to it
 	cost int    // of new hashes
@@ -106,15 +108,15 @@ type store struct {
 	saving *semaphore // with one slot
 
 	mu      sync.Mutex  // guards the three below
-	users   *snapshot   // what the file has; while readErr is set, what it had before
-	stamp   fs.FileInfo // of the file when it was last read; nil if there was no file
+	users   *snapshot   // what the file has; if readErr is set, what it had before
+	stamp   fs.FileInfo // of the file when we last read it; nil if we could not open it
 	readErr error       // why the file can't be used, or nil
 }
 
 // openStore reads the users file at path. A missing file is an empty store; a file with a fault is
 // an error, which names the line or the user.
 func openStore(path string, cost int, log *slog.Logger) (*store, error) {
-	// A link that leads nowhere is a mistake: it isn't a file that is still to be made.
+	// A missing file is fine, a link that leads nowhere is not.
 	target, err := followLink(path)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,8 @@ func openStore(path string, cost int, log *slog.Logger) (*store, error) {
 		path: path, cost: cost, log: log, saving: newSemaphore(1), users: users, stamp: stamp,
 	}
 
-	// Say what is slow, and what is unsafe. (Windows has other rights than 0600.)
+	// Say what is slow, and what is unsafe. (0o077 are the rights of group and others. Windows has
+	// other rights.)
 	st.warnOfCost()
 	if stamp != nil && stamp.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		log.Warn("others may read the password hashes: chmod 600 " + path)
@@ -172,7 +175,7 @@ func (st *store) reload() {
 			st.path, st.path)
 	}
 	before := st.readErr
-	st.stamp, st.readErr = stamp, err
+	st.stamp, st.readErr = stamp, err // even with a fault: it isn't read again until it changes
 
 	if err != nil {
 		// Log each fault once, not at each look-up.
@@ -195,13 +198,27 @@ func (st *store) warnOfCost() {
 }
 
 // ---- Saving ----
+//
+// A save takes some milliseconds, or longer if the disk is slow. A person may edit the file at any
+// moment of it:
+//
+//	read the users | write and sync a new file | compare the text | check the stamp | rename
+//	               1                           2                  3                 4
+//
+//  1. Before that, nothing special happens: we read the edit, and add our user to it.
+//  2. The text of the file is no longer what we have read. unedited sees that.
+//  3. Size or time of the file are no longer as they were before the comparison, unless somebody
+//     sets them back. replace sees that.
+//  4. This edit is lost. It takes some microseconds; no system has a rename that checks first.
+//
+// If we see an edit, it stays, and the sign-up gets 503. The next one finds the edit at moment 1.
 
 // create gives u the next id, stores it, and returns the id. Without an error, the user is on the
-// disk.
+// disk. A client that hangs up stops only the waiting for other saves.
 //
-// The error is errExists, errUnreadable, errEdited, one of acquire's, or one of the disk. After an
-// error nothing has changed. There is one exception: if only the folder's sync has failed, the user
-// is in the file, but a power cut may remove it.
+// The error is errExists, errBusy, context.Canceled, or errNotSaved with its cause. Then nothing has
+// changed. There is one exception: if only the folder's sync has failed, the user exists, but a
+// power cut may remove it. The client gets 503, and if it tries again, 400.
 func (st *store) create(ctx context.Context, u user) (int64, error) {
 	release, err := st.saving.acquire(ctx)
 	if err != nil {
@@ -212,30 +229,22 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	before, err := st.look()
 	switch {
 	case err != nil:
-		return 0, errUnreadable
+		return 0, fmt.Errorf("%w: the file has a fault; an earlier line says which", errNotSaved)
 	case before.named(u.Username) != nil:
 		return 0, errExists
 	case before.maxID == math.MaxInt64:
-		return 0, fmt.Errorf("no id is left after %d", before.maxID)
+		return 0, fmt.Errorf("%w: no id is left after %d", errNotSaved, before.maxID)
 	}
 
 	u.ID = before.maxID + 1
 	if err := st.save(before, before.with(&u)); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errNotSaved, err)
 	}
 	return u.ID, nil
 }
 
-// save replaces the users file by one with the text of after. Meanwhile a person may edit the file,
-// whose text was that of before. It depends on the moment what becomes of the edit:
-//
-//  1. While save writes the new file, which takes long. Then the text differs: unedited sees it.
-//  2. While unedited reads and compares the text, which takes some milliseconds if the file is
-//     large. Then the size or the time of the file differs: replace sees it.
-//  3. Between the check in replace and its rename, some microseconds. This edit is lost: no system
-//     has a rename that checks first.
-//
-// An edit that is seen stays, and save returns errEdited.
+// save puts a file with the text of after in the place of the users file, if that has still the text
+// of before.
 func (st *store) save(before, after *snapshot) error {
 	// Write a new file beside the old one: a rename can't move a file to another disk.
 	target, err := followLink(st.path)
@@ -243,12 +252,12 @@ func (st *store) save(before, after *snapshot) error {
 		return err
 	}
 	temp, err := writeTemp(target, after.text)
-	defer os.Remove(temp) // after the rename there is nothing to remove
+	defer os.Remove(temp) // if we don't get to the rename
 	if err != nil {
 		return err
 	}
 
-	// Put it in the place of the old one, unless a person has edited that.
+	// Put it in the place of the old one.
 	stamp, err := st.unedited(before)
 	if err != nil {
 		return err
@@ -257,19 +266,17 @@ func (st *store) save(before, after *snapshot) error {
 		return err
 	}
 
-	// A file's name is stored in its folder. Until the folder is on the disk too, a power cut may
-	// undo the rename.
+	// The name of a file is stored in its folder. Until the folder is on the disk too, a power cut
+	// may undo the rename.
 	if err := syncFolder(filepath.Dir(target)); err != nil {
 		return fmt.Errorf("the user is in the file, but a power cut may remove it: %w", err)
 	}
 	return nil
 }
 
-// unedited returns the stamp of the users file if its text is still that of before. If not, it
-// returns errEdited.
-//
-// It compares the text, because not every edit changes the stamp: the clock of files moves in steps
-// of some milliseconds, on a USB stick of two seconds.
+// unedited returns the stamp of the users file if its text is still that of before, and otherwise
+// errEdited. It compares the text, because an edit may keep the stamp: file times are rounded to
+// some milliseconds, on a USB stick to two seconds.
 func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 	text, stamp, err := readText(st.path)
 	if err != nil {
@@ -286,22 +293,25 @@ func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 	return nil, errEdited
 }
 
-// replace renames temp to target, if the users file still has this stamp, and publishes after.
+// replace renames temp to target and publishes after, if the users file still has this stamp. If it
+// has another, the next look-up reads the edit.
 func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *snapshot) error {
-	// No look-up comes between the rename and the new snapshot.
-	st.mu.Lock()
-	defer st.mu.Unlock()
-
-	// Is it still the file that unedited has read? If the path is a link, it may lead to another.
-	now, _ := os.Stat(st.path)
-	if !sameStamp(now, stamp) {
-		return errEdited
-	}
-
-	// A rename keeps the stamp. (Not on Windows: there the next look-up reads the file again.)
+	// Take the stamp that the file will have. A rename keeps it. (Not on Windows: there the next
+	// look-up reads the file again.)
 	newStamp, err := os.Stat(temp)
 	if err != nil {
 		return err
+	}
+
+	// From here on, no look-up may read the file: it would take our own save for an edit.
+	st.mu.Lock()
+	defer st.mu.Unlock()
+
+	// Does the path still lead to the same file, and is that still as it was?
+	targetNow, _ := followLink(st.path)
+	stampNow, _ := os.Stat(st.path)
+	if targetNow != target || !sameStamp(stampNow, stamp) {
+		return errEdited
 	}
 	if err := os.Rename(temp, target); err != nil {
 		return err
@@ -322,10 +332,11 @@ func (snap *snapshot) with(u *user) *snapshot {
 
 // textWith returns the text with one more line. What a person wrote stays as it is.
 //
-//	[                             [
-//	{"id":1,"username":"enrico"}  {"id":1,"username":"enrico"},
-//	]                             {"id":2,"username":"anna"}
-//	                              ]
+//	before                           after
+//	[                                [
+//	{"id":1,"username":"enrico",…}   {"id":1,"username":"enrico",…},
+//	]                                {"id":2,"username":"anna",…}
+//	                                 ]
 func (snap *snapshot) textWith(u *user) []byte {
 	line, _ := json.Marshal(u) // can't fail: numbers, strings and a bool
 	end := []byte("\n]\n")
@@ -347,8 +358,7 @@ func (snap *snapshot) add(u *user) {
 
 // ---- Reading ----
 
-// readUsers reads the users file and checks it. After a fault of the text it returns the stamp too,
-// so that the file isn't read again until it changes.
+// readUsers reads the users file and checks it. It returns the stamp even if the text has a fault.
 func readUsers(path string, cost int) (*snapshot, fs.FileInfo, error) {
 	text, stamp, err := readText(path)
 	if err != nil {
@@ -364,14 +374,15 @@ func readUsers(path string, cost int) (*snapshot, fs.FileInfo, error) {
 // readText returns the text and the stamp of the users file. A missing file is the text [] without
 // a stamp.
 func readText(path string) ([]byte, fs.FileInfo, error) {
-	// Take the stamp first. If the file is edited while we read it, the next look-up sees another.
+	// Take the stamp first. If the file is edited while we read it, its stamp differs from this one,
+	// and the next look-up reads it again.
 	stamp, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return []byte("[]"), nil, nil
 	case err != nil:
 		return nil, nil, err
-	case !stamp.Mode().IsRegular(): // to open a pipe would wait for its writer
+	case !stamp.Mode().IsRegular(): // reading a pipe could take forever
 		return nil, nil, fmt.Errorf("%s is not a file, but a folder, a pipe or a device", path)
 	case stamp.Size() > maxFile:
 		return nil, nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
@@ -381,7 +392,7 @@ func readText(path string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // Windows Notepad begins with this
+	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // which Windows Notepad writes first
 }
 
 // sameStamp reports whether a and b are of the same file, with the same size and time. The stamp
@@ -435,7 +446,7 @@ func parse(text []byte, cost int) (*snapshot, error) {
 
 // jsonFault says in which line json.Unmarshal has found a fault, and which, in an operator's words.
 func jsonFault(text []byte, err error) error {
-	var offset int64 // in bytes; it counts the wrong character too
+	var offset int64 // the wrong character is the one before it
 	reason := "not valid JSON: " + err.Error()
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = syntax.Offset
@@ -456,7 +467,7 @@ func jsonFault(text []byte, err error) error {
 // characters of salt and digest.
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
-// whatIsWrong returns the fault of a record that comes after the users in snap, or "".
+// whatIsWrong returns the fault of a record, or "". snap has the users before it in the file.
 func (snap *snapshot) whatIsWrong(r record) string {
 	switch {
 	case r.ID < 1 || snap.byID[r.ID] != nil:
@@ -477,7 +488,7 @@ func (snap *snapshot) whatIsWrong(r record) string {
 
 // followLink returns the file that path names, after all links.
 func followLink(path string) (string, error) {
-	_, err := os.Lstat(path) // of the link itself
+	_, err := os.Lstat(path) // asks for the link itself, not for what it leads to
 	if errors.Is(err, fs.ErrNotExist) {
 		return path, nil // there is no file yet, and no link
 	}
@@ -495,9 +506,9 @@ func followLink(path string) (string, error) {
 // tempPrefix begins the names of new files: .users.json.authflow-
 func tempPrefix(path string) string { return "." + filepath.Base(path) + ".authflow-" }
 
-// writeTemp writes text to a new file beside path, which only its owner can read. It returns the
-// name of the file, after an error too. Without the sync, a power cut after the rename could leave
-// an empty file.
+// writeTemp writes text to a new file beside path. CreateTemp lets only its owner read it (0600).
+// Without the sync, a power cut after the rename could leave an empty file. After an error, writeTemp
+// returns the name of the file too, so that it can be removed.
 func writeTemp(path string, text []byte) (string, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
 	if err != nil {
@@ -520,8 +531,8 @@ func removeLeftovers(path string) error {
 	return err
 }
 
-// syncFolder makes a rename durable. Windows and some network disks can't sync a folder: they take
-// care of renames themselves, or offer nothing better.
+// syncFolder makes a rename durable. On Windows and on some network disks a folder can't be synced.
+// Then there is nothing more to do.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -540,31 +551,33 @@ func syncFolder(path string) error {
 
 // ---- Waiting in a line ----
 
-// A semaphore has slots. So many requests may work at the same time, and the others wait in a line.
-// With one slot it is a lock, but a request can stop waiting for it. For a sync.Mutex it can't.
+// A semaphore lets as many requests work at the same time as it has slots. The others wait in a line
+// of its own. With one slot it is a lock; but a request can stop waiting for it, which it can't for
+// a sync.Mutex.
 type semaphore struct {
-	slots   chan struct{} // a request sends a value to take a slot, and receives one to give it back
+	slots   chan struct{} // like a box with n places: put a value in to take a slot, and take it out
 	waiting atomic.Int64  // requests in the line
 }
 
-// newSemaphore returns one with n slots: its channel has room for n values.
 func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
 
 // acquire waits for a slot. The caller must call release when its work is done.
 //
-// The error is errBusy if maxWaiting requests wait already, or after maxWait. It is
+// The error is errBusy if maxWaiting requests wait already, or if there is no slot for maxWait. It is
 // context.Canceled if the client hangs up.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
-	defer sem.waiting.Add(-1)
-	if sem.waiting.Add(1) > maxWaiting {
+	waiting := sem.waiting.Add(1)
+	defer sem.waiting.Add(-1) // at the end of acquire: with a slot or without
+	if waiting > maxWaiting {
 		return nil, fmt.Errorf("%w: %d requests wait already", errBusy, maxWaiting)
 	}
 	if ctx.Err() != nil { // it has hung up before: no slot for it, even if one is free
 		return nil, ctx.Err()
 	}
 
+	// Wait for what comes first.
 	select {
-	case sem.slots <- struct{}{}: // waits while the channel is full
+	case sem.slots <- struct{}{}: // there is room in the channel
 		return func() { <-sem.slots }, nil
 	case <-time.After(maxWait):
 		return nil, fmt.Errorf("%w: there was no slot for %v", errBusy, maxWait)
