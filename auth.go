@@ -88,9 +88,9 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	request, wrong := parseSignup(body)
-	if wrong != nil {
-		return refuse(http.StatusUnprocessableEntity, wrong) // 422
+	request, faults := parseSignup(body)
+	if len(faults) > 0 {
+		return refuse(http.StatusUnprocessableEntity, faults) // 422
 	}
 
 	// Hash the password. If the name is taken, this is wasted: only create finds that out, since
@@ -262,7 +262,8 @@ func (s *server) userOf(token string) (*user, error) {
 
 // ---- Errors and answers ----
 
-// An apiHandler is a handler that returns an error where the lesson raises an HTTPException.
+// An apiHandler is a handler that returns an error where the lesson raises an HTTPException. It must
+// not do that once it has begun to answer.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP makes an http.Handler of h: the mux calls this method. It calls h, and if h returns an
@@ -418,24 +419,24 @@ type fault struct {
 	Msg  string `json:"msg"`
 }
 
-// faults are all that is wrong with a request. nil means that nothing is wrong.
-type faults []fault
+// A faultList is all that is wrong with a request. If it is empty, nothing is wrong.
+type faultList []fault
 
 // add adds a fault of a field.
-func (f *faults) add(field, kind, msg string) {
-	*f = append(*f, fault{kind, []any{"body", field}, msg})
+func (list *faultList) add(field, kind, msg string) {
+	*list = append(*list, fault{kind, []any{"body", field}, msg})
 }
 
 // require adds a fault of a field, unless ok.
-func (f *faults) require(ok bool, field, kind, msg string) {
+func (list *faultList) require(ok bool, field, kind, msg string) {
 	if !ok {
-		f.add(field, kind, msg)
+		list.add(field, kind, msg)
 	}
 }
 
 // String is what slog calls to write the faults into the log. They look as the client sees them.
-func (f faults) String() string {
-	text, _ := json.Marshal([]fault(f)) // can't fail: strings and numbers
+func (list faultList) String() string {
+	text, _ := json.Marshal([]fault(list)) // can't fail: strings and numbers
 	return string(text)
 }
 
@@ -446,82 +447,83 @@ type signupRequest struct {
 }
 
 // parseSignup returns the request, or all its faults, not only the first one.
-func parseSignup(body []byte) (signupRequest, faults) {
-	members, wrong := parseObject(body)
-	if wrong != nil {
-		return signupRequest{}, wrong
+func parseSignup(body []byte) (signupRequest, faultList) {
+	members, faults := parseObject(body)
+	if faults != nil {
+		return signupRequest{}, faults
 	}
-	username, wrong1 := parseUsername(members)
-	email, wrong2 := parseEmail(members)
-	password, wrong3 := parsePassword(members)
-	return signupRequest{username, email, password}, slices.Concat(wrong1, wrong2, wrong3)
+	username, usernameFaults := parseUsername(members)
+	email, emailFaults := parseEmail(members)
+	password, passwordFaults := parsePassword(members)
+	faults = slices.Concat(usernameFaults, emailFaults, passwordFaults)
+	return signupRequest{username, email, password}, faults
 }
 
 // parseObject returns the members of a JSON object. It uses a map, because a struct would also take
 // a member Username for username.
-func parseObject(body []byte) (map[string]any, faults) {
+func parseObject(body []byte) (map[string]any, faultList) {
 	if len(body) == 0 {
-		return nil, faults{{"missing", []any{"body"}, "Field required"}}
+		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
 	}
 	if !utf8.Valid(body) {
-		return nil, faults{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
+		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
 	}
 	var value any
 	err := json.Unmarshal(body, &value)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		position := max(0, syntax.Offset-1) // FastAPI counts from 0
-		return nil, faults{{"json_invalid", []any{"body", position}, "JSON decode error"}}
+		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
 	}
 
 	// An array, a string or null is JSON, but no object.
 	members, ok := value.(map[string]any)
 	if !ok {
 		const msg = "Input should be a valid dictionary or object"
-		return nil, faults{{"model_attributes_type", []any{"body"}, msg}}
+		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
 	}
 	return members, nil
 }
 
 // parseText returns a member that must be a string. If it is none, that is its only fault.
-func parseText(members map[string]any, field string) (text string, wrong faults) {
+func parseText(members map[string]any, field string) (text string, faults faultList) {
 	value, sent := members[field]
 	if !sent {
-		wrong.add(field, "missing", "Field required")
-		return "", wrong
+		faults.add(field, "missing", "Field required")
+		return "", faults
 	}
 	text, ok := value.(string)
 	if !ok { // a number, null, …
-		wrong.add(field, "string_type", "Input should be a valid string")
+		faults.add(field, "string_type", "Input should be a valid string")
 	}
-	return text, wrong
+	return text, faults
 }
 
 // usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
 var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]*$`)
 
-func parseUsername(members map[string]any) (string, faults) {
-	name, wrong := parseText(members, "username")
-	if wrong != nil {
-		return "", wrong
+func parseUsername(members map[string]any) (string, faultList) {
+	name, faults := parseText(members, "username")
+	if faults != nil {
+		return "", faults
 	}
-	wrong.require(name != "", "username", "string_too_short",
+	faults.require(name != "", "username", "string_too_short",
 		"String should have at least 1 character")
-	wrong.require(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
+	faults.require(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
 		fmt.Sprintf("String should have at most %d characters", maxUsername))
-	wrong.require(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
+	faults.require(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
 		"String should have only ASCII letters, digits and . _ - @ +")
-	return name, wrong
+	return name, faults
 }
 
-func parseEmail(members map[string]any) (string, faults) {
-	email, wrong := parseText(members, "email")
-	if wrong != nil {
-		return "", wrong
+func parseEmail(members map[string]any) (string, faultList) {
+	email, faults := parseText(members, "email")
+	if faults != nil {
+		return "", faults
 	}
-	wrong.require(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
+	faults.require(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
 		fmt.Sprintf("String should have at most %d characters", maxEmail))
-	wrong.require(isEmail(email), "email", "value_error", "Value is not a valid email address")
-	return email, wrong
+	faults.require(isEmail(email), "email", "value_error", "Value is not a valid email address")
+	return email, faults
 }
 
 // isEmail reports whether text is one bare address. ParseAddress also takes "Enrico <e@b>", whose
@@ -537,45 +539,45 @@ func isEmail(text string) bool {
 
 // parsePassword returns the password. The lesson's request calls it hashed_password, so we take that
 // name too. If both are sent, they must be equal.
-func parsePassword(members map[string]any) (string, faults) {
+func parsePassword(members map[string]any) (string, faultList) {
 	first, hasFirst := members["password"]
 	second, hasSecond := members["hashed_password"]
 	if hasSecond && !hasFirst {
 		return parsePasswordAs("hashed_password", members)
 	}
-	password, wrong := parsePasswordAs("password", members)
+	password, faults := parsePasswordAs("password", members)
 	if !hasSecond {
-		return password, wrong
+		return password, faults
 	}
 
 	// Each thing that is wrong is one fault. So compare them only if both are strings.
-	_, wrongSecond := parseText(members, "hashed_password")
-	wrong = append(wrong, wrongSecond...)
+	_, secondFaults := parseText(members, "hashed_password")
+	faults = append(faults, secondFaults...)
 	_, isText := first.(string)
-	if isText && wrongSecond == nil && first != second {
-		wrong.add("hashed_password", "value_error",
+	if isText && secondFaults == nil && first != second {
+		faults.add("hashed_password", "value_error",
 			"Value should be that of password, or be left out")
 	}
-	return password, wrong
+	return password, faults
 }
 
 // parsePasswordAs returns the password in this field.
-func parsePasswordAs(field string, members map[string]any) (string, faults) {
-	password, wrong := parseText(members, field)
-	if wrong != nil {
-		return "", wrong
+func parsePasswordAs(field string, members map[string]any) (string, faultList) {
+	password, faults := parseText(members, field)
+	if faults != nil {
+		return "", faults
 	}
-	wrong.require(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
+	faults.require(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
 		fmt.Sprintf("String should have at least %d characters", minPassword))
-	wrong.require(len(password) <= maxPassword, field, "string_too_long",
+	faults.require(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
 	// Refuse U+FFFD (RuneError). JSON may write an emoji as two halves: "\ud83d\ude00". For each half
 	// alone, Go puts U+FFFD. So two different passwords would become equal.
 	broken := strings.ContainsRune(password, utf8.RuneError)
-	wrong.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
+	faults.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
 		"value_error", "Value should have no control character and be valid Unicode")
-	return password, wrong
+	return password, faults
 }
 
 type loginRequest struct {
@@ -588,32 +590,32 @@ func parseLogin(body []byte) (loginRequest, error) {
 	// that. So encode it first.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil { // wrong %-encoding, or too many parameters
-		wrong := faults{{"value_error", []any{"body"}, "Value is not a valid form"}}
-		return loginRequest{}, refuse(http.StatusUnprocessableEntity, wrong).
+		faults := faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
+		return loginRequest{}, refuse(http.StatusUnprocessableEntity, faults).
 			withOAuth("invalid_request")
 	}
 
 	// None of these may be repeated. Other parameters are ignored (RFC 6749 §3.2).
-	var wrong faults
+	var faults faultList
 	for _, name := range []string{
 		"grant_type", "username", "password", "scope", "client_id", "client_secret",
 	} {
-		wrong.require(len(form[name]) <= 1, name, "value_error",
+		faults.require(len(form[name]) <= 1, name, "value_error",
 			"A parameter should not be repeated")
 	}
 	username, password := form.Get("username"), form.Get("password")
-	wrong.require(username != "", "username", "missing", "Field required")
-	wrong.require(password != "", "password", "missing", "Field required")
+	faults.require(username != "", "username", "missing", "Field required")
+	faults.require(password != "", "password", "missing", "Field required")
 
-	// OAuth 2 has other grants than the password, such as authorization_code. We have only this.
-	oauth := "invalid_request"
-	if grant := form.Get("grant_type"); grant != "" && grant != "password" {
-		wrong.add("grant_type", "string_pattern_mismatch",
+	// OAuth 2 has other grants than the password, such as authorization_code. We have only this one.
+	oauth, grant := "invalid_request", form.Get("grant_type")
+	if len(form["grant_type"]) == 1 && grant != "" && grant != "password" {
+		faults.add("grant_type", "string_pattern_mismatch",
 			"String should match pattern '^password$'")
 		oauth = "unsupported_grant_type"
 	}
-	if wrong != nil {
-		return loginRequest{}, refuse(http.StatusUnprocessableEntity, wrong).withOAuth(oauth)
+	if faults != nil {
+		return loginRequest{}, refuse(http.StatusUnprocessableEntity, faults).withOAuth(oauth)
 	}
 	return loginRequest{username, password}, nil
 }

@@ -522,7 +522,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"null", two, "null", `user 2 (""): id`},
 		{"duplicate ids", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used twice`},
 		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `user 2 ("ENRICO"): username`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id can't be a number 1.5`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id has the wrong type: number 1.5`},
 		{"no name", `"anna"`, `""`, `user 2 (""): username`},
 		{"no e-mail", `"e@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
 		{"a password", hash, password, `user 1 ("enrico"): hashed_password`},
@@ -530,7 +530,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"a hash of another alphabet", hash, hash[:59] + "!", `user 1 ("enrico"): hashed_password`},
 		{"a hash that takes hours", "$04$", "$31$", `user 1 ("enrico"): hashed_password`},
 		{"is_active misspelt", "is_active", "isactive", `user 1 ("enrico"): is_active`},
-		{"Latin-1", "anna", "\xfc", `not UTF-8: save the file as UTF-8`},
+		{"Latin-1", "anna", "\xfc", `line 3: not UTF-8: save the file as UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
@@ -647,7 +647,7 @@ func TestFaultEnds(t *testing.T) {
 	s := newStore(t, discard)
 	before := s.current()
 	s.readErr = errors.New("half of an edit")
-	must(t, s.save(before, before.with(&user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)})))
+	must(t, s.save(before, before.withUser(&user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)})))
 	if users, err := s.look(); err != nil || users.named("enrico") == nil {
 		t.Errorf("after the save: %v, %v", users.named("enrico"), err)
 	}
@@ -754,9 +754,9 @@ func TestModesAndLinks(t *testing.T) {
 	}
 	for path, want := range map[string]string{ // what can't be a users file is refused in one line
 		at("pipe"):     at("pipe") + " is not a file, but a folder, a pipe or a device",
-		at("dangling"): at("dangling") + " leads nowhere: ",
-		at("self"):     at("self") + " leads nowhere: ",
-		at("no/u"):     "the folder of the users file can't be read; make it first: open " + at("no"),
+		at("dangling"): "the link " + at("dangling") + " leads nowhere: ",
+		at("self"):     "the link " + at("self") + " leads nowhere: ",
+		at("no/u"):     "make the folder of the users file, or make it readable: open " + at("no"),
 	} {
 		var stderr bytes.Buffer
 		status := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-users", path}, noEnvironment, &stderr)
@@ -1452,7 +1452,7 @@ func FuzzUsersFile(f *testing.F) {
 		writeFile(t, path, text)
 		s, err := openStore(path, 4, discard)
 		if err != nil {
-			if !regexp.MustCompile(`users\.json: (line \d+|not UTF-8|user \d+ \(".*"\)): .+$`).MatchString(err.Error()) {
+			if !regexp.MustCompile(`users\.json: (line \d+|user \d+ \(".*"\)): .+$`).MatchString(err.Error()) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return

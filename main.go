@@ -50,7 +50,7 @@ const (
 	maxLogged = 200      // bytes of a client's text in a log line
 	minSecret = 32       // bytes: as long as the digest of HMAC-SHA256 (RFC 7518 §3.2)
 	safeCost  = 10       // below it bcrypt is too fast (OWASP Password Storage Cheat Sheet)
-	minCost   = 4        // bcrypt's lowest
+	minCost   = 4        // bcrypt's lowest; bcryptHash, in store.go, has both limits too
 	maxCost   = 16       // a log-in takes seconds
 
 	readHeaderTimeout = 5 * time.Second
@@ -163,15 +163,15 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
-		answer := &recorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 
 		// Deferred, this line is written also if the handler panics.
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
-				"status", answer.status, "took", time.Since(start), "addr", r.RemoteAddr)
+				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
-		next.ServeHTTP(answer, withLogger(r, numbered))
+		next.ServeHTTP(rec, withLogger(r, numbered))
 	})
 }
 
@@ -186,7 +186,10 @@ type recorder struct {
 }
 
 func (w *recorder) WriteHeader(status int) {
-	w.status, w.begun = status, true
+	if !w.begun { // a second call changes nothing
+		w.status = status
+	}
+	w.begun = true
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -201,20 +204,20 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := &recorder{ResponseWriter: w} // to know whether the answer has begun
+		rec := &recorder{ResponseWriter: w} // to know whether the answer has begun
 		defer func() {
 			if cause := recover(); cause != nil { // nil: nothing has panicked
-				answerPanic(answer, r, cause)
+				answerPanic(rec, r, cause)
 			}
 		}()
-		next.ServeHTTP(answer, r)
+		next.ServeHTTP(rec, r)
 	})
 }
 
-func answerPanic(answer *recorder, r *http.Request, cause any) {
+func answerPanic(rec *recorder, r *http.Request, cause any) {
 	err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-	if !answer.begun {
-		writeError(answer, r, err)
+	if !rec.begun {
+		writeError(rec, r, err)
 		return
 	}
 
@@ -404,7 +407,7 @@ func (c *config) setVerbose(text string) (err error) {
 
 // originPattern matches an origin as browsers send it, such as http://localhost:5173.
 var originPattern = regexp.MustCompile(
-	`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]+)?$`)
+	`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[1-9][0-9]{0,4})?$`)
 
 // defaultPort matches what browsers leave out: http://example.com:80 is http://example.com.
 var defaultPort = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
@@ -510,7 +513,7 @@ func warnOfRisks(log *slog.Logger, c config, addr *net.TCPAddr) {
 			"or a TLS proxy")
 	}
 	if c.secret == "" {
-		log.Warn("AUTH_SECRET is not set: after a restart, no token is valid any more")
+		log.Warn("AUTH_SECRET is not set, or empty: after a restart, no token is valid any more")
 	}
 	if c.cost < safeCost {
 		log.Warn("passwords are hashed too fast to be safe: use -cost 12", "cost", c.cost)
@@ -520,7 +523,9 @@ func warnOfRisks(log *slog.Logger, c config, addr *net.TCPAddr) {
 // signingKey returns AUTH_SECRET, or a random key if that is not set.
 func signingKey(c config) []byte {
 	if c.secret == "" {
-		return []byte(rand.Text() + rand.Text()) // 256 bits
+		key := make([]byte, minSecret)
+		rand.Read(key) // can't fail
+		return key
 	}
 	return []byte(c.secret)
 }

@@ -138,7 +138,7 @@ func openStore(path string, cost int, log *slog.Logger) (*store, error) {
 
 	// Try whether a save would work.
 	if err := removeLeftovers(target); err != nil {
-		return nil, fmt.Errorf("the folder of the users file can't be read; make it first: %w", err)
+		return nil, fmt.Errorf("make the folder of the users file, or make it readable: %w", err)
 	}
 	trial, err := writeTemp(target, nil)
 	if err != nil {
@@ -237,7 +237,7 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	}
 
 	u.ID = before.maxID + 1
-	if err := st.save(before, before.with(&u)); err != nil {
+	if err := st.save(before, before.withUser(&u)); err != nil {
 		return 0, fmt.Errorf("%w: %w", errNotSaved, err)
 	}
 	return u.ID, nil
@@ -320,8 +320,8 @@ func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *s
 	return nil
 }
 
-// with returns a copy of the snapshot with one more user.
-func (snap *snapshot) with(u *user) *snapshot {
+// withUser returns a copy of the snapshot with one more user.
+func (snap *snapshot) withUser(u *user) *snapshot {
 	next := *snap
 	next.text = snap.textWith(u)
 	next.byID = maps.Clone(snap.byID)
@@ -381,7 +381,7 @@ func readText(path string) ([]byte, fs.FileInfo, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return []byte("[]"), nil, nil
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("the users file can't be read: %w", err)
 	case !stamp.Mode().IsRegular(): // reading a pipe could take forever
 		return nil, nil, fmt.Errorf("%s is not a file, but a folder, a pipe or a device", path)
 	case stamp.Size() > maxFile:
@@ -390,7 +390,7 @@ func readText(path string) ([]byte, fs.FileInfo, error) {
 
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w: let the user read it who runs authflow", err)
 	}
 	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // which Windows Notepad writes first
 }
@@ -416,10 +416,14 @@ type record struct {
 // parse makes a snapshot of a text. Its error names the line or the user:
 //
 //	line 4: not valid JSON: invalid character '{' after array element
+//	line 4: id has the wrong type: number 1.5
 //	user 3 ("anna"): email is missing
 func parse(text []byte, cost int) (*snapshot, error) {
-	if !utf8.Valid(text) { // json.Unmarshal would replace what is wrong, and not say so
-		return nil, errors.New("not UTF-8: save the file as UTF-8")
+	// json.Unmarshal would replace what is not UTF-8, and not say so.
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		if !utf8.Valid(line) {
+			return nil, fmt.Errorf("line %d: not UTF-8: save the file as UTF-8", i+1)
+		}
 	}
 	var records []record
 	if err := json.Unmarshal(text, &records); err != nil {
@@ -436,8 +440,8 @@ func parse(text []byte, cost int) (*snapshot, error) {
 		highestCost: cost,
 	}
 	for i, r := range records {
-		if wrong := users.whatIsWrong(r); wrong != "" {
-			return nil, fmt.Errorf("user %d (%q): %s", i+1, r.Username, wrong)
+		if reason := users.whatIsWrong(r); reason != "" {
+			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason)
 		}
 		users.add(&user{r.ID, r.Username, r.Email, r.HashedPassword, *r.IsActive})
 	}
@@ -453,7 +457,7 @@ func jsonFault(text []byte, err error) error {
 	}
 	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		offset = wrongType.Offset
-		reason = wrongType.Field + " can't be a " + wrongType.Value // id can't be a number 1.5
+		reason = fmt.Sprintf("%s has the wrong type: %.64s", wrongType.Field, wrongType.Value)
 		if wrongType.Field == "" {
 			reason = "not an array of users; an empty one is []"
 		}
@@ -488,17 +492,19 @@ func (snap *snapshot) whatIsWrong(r record) string {
 
 // followLink returns the file that path names, after all links.
 func followLink(path string) (string, error) {
-	_, err := os.Lstat(path) // asks for the link itself, not for what it leads to
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, nil // there is no file yet, and no link
-	}
-	if err != nil {
-		return "", err
+	info, err := os.Lstat(path) // asks for the link itself, not for what it leads to
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, nil // there is no file yet
+	case err != nil:
+		return "", fmt.Errorf("%w: -users must name a file in a folder", err)
+	case info.Mode()&fs.ModeSymlink == 0:
+		return path, nil // it is no link
 	}
 
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", fmt.Errorf("%s leads nowhere: %w", path, err)
+		return "", fmt.Errorf("the link %s leads nowhere: %w", path, err)
 	}
 	return target, nil
 }
