@@ -694,18 +694,21 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 //	no hash:         2^12 rounds for nothing
 func compare(hash, password string, cost int) (match bool, rounds int) {
 	if hash == "" {
-		bcrypt.GenerateFromPassword([]byte(password), cost)
-		return false, 1 << cost // 2^cost
+		return false, hashForNothing(password, cost)
 	}
 
 	match = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 	hashCost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
-	rounds = 1 << hashCost
+	rounds = 1 << hashCost                   // 2^hashCost
 	for c := hashCost; c < cost; c++ {
-		bcrypt.GenerateFromPassword([]byte(password), c)
-		rounds += 1 << c
+		rounds += hashForNothing(password, c)
 	}
 	return match, rounds
+}
+
+func hashForNothing(password string, cost int) (rounds int) {
+	bcrypt.GenerateFromPassword([]byte(password), cost)
+	return 1 << cost
 }
 
 // ---- Tokens ----
