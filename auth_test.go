@@ -1,10 +1,46 @@
 package main
 
-// The tests use HTTP, the users file and the program, as users do. The helpers are at the end.
+// The tests use authflow as people do: over HTTP, through the users file, and as a program. Each
+// test shows a promise. If a change breaks it, the failure names the promise, and below it what was
+// sent, what came and what was wanted.
+//
+// Where is which promise?
+//
+//	the lesson      TestLesson, TestFileHasHash, TestClientChoosesNoID, TestOneNameOneUser;
+//	                what is unusual and right: TestSignups, TestLogins; and wrong: TestWrongLogins
+//	                and TestAuthorization
+//	a request       all faults at once, and no echo: TestSignupFaults, TestLoginFaults; nothing
+//	                from the URL: TestQueryString
+//	an answer       JSON, 404, 405: TestPaths; TestHealth, TestRedirects; 415: TestContentTypes;
+//	                413: TestBodies; a route of your own: TestOwnRoute; a bug: TestPanics; other
+//	                origins: TestPreflights, TestAllowedOrigin, TestOtherOrigins, TestNoOrigins
+//	tokens          as a library makes them: TestRFC7515, TestToken; forged: TestForgedTokens,
+//	                TestChangedTokens; expired: TestTokenTime; void: TestVoidTokens, TestGivenAwayID
+//	passwords       the same work for every try: TestSameWork, TestDearHash, TestSameTime; to the
+//	                last byte: TestImpossiblePasswords; TestBcryptError
+//	the users file  201 means stored: TestCrash, TestSystemCalls, TestFailingDisk, TestFullDisk;
+//	                edits are seen: TestEdits, TestStamps, TestSnapshot, TestHandWritten; edits
+//	                with a fault: TestBrokenEdits, TestCutFile, TestReadingTime, TestHugeFile,
+//	                TestGone, TestFaultEnds; edits during a save: TestEditDuringSave,
+//	                TestUnseenEdit, TestLinkMoves; who reads it: TestModes; what it may be:
+//	                TestLinks, TestNoUsersFile; nobody waits or disturbs: TestSlowDisk, TestBeside
+//	the program     flags: TestUsage, TestRightUsage, TestSecret, TestDefaults; the start:
+//	                TestCannotServe, TestStart, TestReadableFile, TestTLS; the end: TestStop,
+//	                TestLogReaderEnds; the source: TestDependencies, TestCallsRunDown, TestHints
+//	the log         TestLog, TestSteps; each refusal has its line: TestRefusalsHaveLines,
+//	                TestLateRefusalsHaveLines
+//	load, attack    waiting in a line: TestLines, TestPatience, TestNoSlotForNobody; guessing:
+//	                TestThrottle… and TestTogether; TestSlowClients, TestLargeHeaders
+//	the documents   TestManual, TestOpenAPI, TestDocumentSize, TestREADME
+//
+// newService starts the real handler in this process, with bcrypt's lowest cost and no users.
+// serveWithRoutes adds routes to it. newGuesser has no network, and a clock that the test sets.
+// start runs the built program, and launch runs one that may end at once. The helpers are at the end.
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -15,6 +51,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -40,476 +78,1224 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// The lesson
-
+// What goes over the wire, written by hand. A name that changes in the sources fails here.
 const (
-	asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	asJSON = "application/json"
+	asForm = "application/x-www-form-urlencoded"
 
 	password     = "plaintextpassword"
 	lessonSignup = `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword"}`
 
+	userCreated = `{"message":"User created","user_id":1}`
+	loggedIn    = `{"message":"Login successful","user_id":1,"access_token":"…",` +
+		`"token_type":"bearer","expires_in":3600}`
+	enrico       = `{"id":1,"username":"enrico","email":"enrico@example.com","is_active":true}`
 	userExists   = `{"detail":"Username already exists"}`
 	wrongLogin   = `{"detail":"Invalid credentials","error":"invalid_grant"}`
-	wrongToken   = `{"detail":"Could not validate credentials"}`
 	noToken      = `{"detail":"Not authenticated"}`
+	wrongToken   = `{"detail":"Could not validate credentials"}`
+	tooManyTries = `{"detail":"Too many failed log-ins"}`
+	otherOrigin  = `{"detail":"Cross-origin request refused"}`
+	brokenBody   = `{"detail":"Body could not be read to its end"}`
+	tooLarge     = `{"detail":"Body must be at most 65536 bytes"}`
 	notStored    = `{"detail":"Users cannot be stored just now"}`
 	tooBusy      = `{"detail":"Too busy just now"}`
-	tooManyTries = `{"detail":"Too many failed log-ins"}`
+	serverError  = `{"detail":"Internal Server Error"}`
+
+	sayWhen       = "A 429 or 503 must say when to try again: see seconds in auth.go."
+	sayHow        = "Each 401 must say how to authenticate (RFC 9110 §15.5.2)."
+	askForToken   = `Bearer realm="auth"`
+	askForAnother = `Bearer realm="auth", error="invalid_token"`
+	equalAnswers  = "A stranger must not learn from an answer who has an account: all wrong " +
+		"log-ins get the same."
+	refuseTheToken = "A token that we did not sign must not be believed: see verifyToken in " +
+		"auth.go."
 )
 
-// TestLesson sends each row to the service that the rows above have left behind.
+// ---- The lesson ----
+
+// TestLesson signs up, logs in and asks who it is. The answers are the lesson's, word for word.
 func TestLesson(t *testing.T) {
 	s := newService(t)
-	const signup, login = "/auth/signup", "/auth/login"
-	const created, loggedIn = `{"message":"User created","user_id":%}`, `{"message":"Login successful","user_id":%,"access_token":"@","token_type":"bearer","expires_in":3600}`
-	for _, row := range []struct {
-		name, path, body string
-		status           int
-		want             string // % is any number, @ any token
-	}{
-		{"the lesson's sign-up", signup, lessonSignup, 201, `{"message":"User created","user_id":1}`},
-		{"again", signup, lessonSignup, 400, userExists},
-		{"in other letters", signup, `{"username":"EnRiCo","email":"x@example.com","password":"other-password"}`, 400, userExists},
-		{"the same e-mail", signup, `{"username":"anna","email":"enrico@example.com","password":"plaintextpassword"}`, 201, `{"message":"User created","user_id":2}`},
-		{"both passwords, equal", signup, `{"username":"a3","email":"a@b","password":"plaintextpassword","hashed_password":"plaintextpasswor\u0064"}`, 201, created},
-		{"members of the client's choice", signup, `{"username":"a4","email":"a@b","password":"plaintextpassword","id":77,"is_active":false,"role":"x"}`, 201, `{"message":"User created","user_id":4}`},
-		{"an id of 2**63", signup, `{"username":"a6","email":"a@b","password":"plaintextpassword","id":9223372036854775808}`, 201, created},
-		{"log in", login, "username=enrico&password=plaintextpassword", 200, loggedIn},
-		{"not made inactive", login, "username=a4&password=plaintextpassword", 200, loggedIn},
-		{"wrong password", login, "username=enrico&password=wrong", 401, wrongLogin},
-		{"unknown user", login, "username=nobody&password=wrong", 401, wrongLogin},
-		{"a Turkish dotted I", login, "username=enr%C4%B0co&password=plaintextpassword", 401, wrongLogin},
-		{"all of OAuth's parameters", login, "grant_type=password&username=enrico&password=plaintextpassword&scope=a+b&client_id=c&client_secret=d", 200, loggedIn},
-		{"unknown parameters, repeated", login, "grant_type=&username=ENRICO&password=plaintextpassword&foo=1&foo=2", 200, loggedIn},
-		{"every kind of character", signup, `{"username":"a.b_c-d@z+f","email":"a+b&c=d@example.com","password":" +&=%ü☃ \" "}`, 201, created},
-		{"its log-in", login, "username=A.b_c-d%40Z%2Bf&password=+%2B%26%3D%25%C3%BC%E2%98%83+%22+", 200, loggedIn},
-		{"nothing is trimmed", login, "username=a.b_c-d%40z%2Bf&password=%2B%26%3D%25%C3%BC%E2%98%83+%22", 401, wrongLogin},
-		{"an emoji with joiners", signup, `{"username":"joiner","email":"a@b","password":"👩‍👩‍👧 12345"}`, 201, created},
-		{"the Kelvin sign", login, "username=%E2%84%AAoiner&password=x", 401, wrongLogin},
-		{"a semicolon", signup, `{"username":"semi","email":"a@b","password":"plain;password"}`, 201, created},
-		{"a semicolon as it is", login, "username=semi&password=plain;password", 200, loggedIn},
-		{"shortest", signup, `{"username":"x","email":"a@b","password":"eight ch"}`, 201, created},
-		{"longest", signup, `{"username":"` + strings.Repeat("x", 64) + `","email":"` + strings.Repeat("x", 242) + `@example.com","password":"` + strings.Repeat("ü", 36) + `"}`, 201, created},
-		{"other alphabets", signup, `{"username":"y","email":"ünï@exämple.com","password":"пароль-123"}`, 201, created},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			contentType := map[string]string{signup: asJSON, login: asForm}[row.path]
-			a := s.do(t, "POST", row.path, row.body, "Content-Type", contentType, "Authorization", "Basic Y2xpZW50OnNlY3JldA==")
-			want := strings.NewReplacer("%", `\d+`, "@", `[\w-]+\.[\w-]+\.[\w-]+`).Replace(regexp.QuoteMeta(row.want))
-			if a.status != row.status || !regexp.MustCompile("^"+want+"$").MatchString(a.body) {
-				t.Errorf("%d %s, want %d %s", a.status, a.body, row.status, row.want)
-			}
-		})
-	}
-	s.login(t, "enrico", "wrong").header(t, "WWW-Authenticate", `Bearer realm="auth"`)
-	token := s.token(t, "enrico", password)
-	me := func(authorization string) answer {
-		return s.do(t, "GET", "/auth/me", "", "Authorization", authorization)
-	}
-	me("Bearer "+token).is(t, 200, `{"id":1,"username":"enrico","email":"enrico@example.com","is_active":true}`)
-	me("bEARER   "+token).contains(t, 200, `"username":"enrico"`)
-	me("").is(t, 401, noToken).header(t, "WWW-Authenticate", `Bearer realm="auth"`)
-	me("Basic "+token).is(t, 401, noToken)
-	me("Bearer x").is(t, 401, wrongToken).header(t, "WWW-Authenticate", `Bearer realm="auth", error="invalid_token"`)
+
+	// Sign up. The lesson calls the plain password hashed_password.
+	s.postSignup(lessonSignup).is(t, 201, userCreated, "The lesson's sign-up must work.")
+	s.postSignup(lessonSignup).is(t, 400, userExists, "A name that is taken must be refused.")
+
+	// Log in.
+	s.logInAs("enrico", password).withoutToken().is(t, 200, loggedIn,
+		"The right password must log in.")
+	s.logInAs("enrico", "wrong").
+		is(t, 401, wrongLogin, "A wrong password must be refused: see checkPassword in auth.go.").
+		header(t, "WWW-Authenticate", askForToken, sayHow)
+
+	// Who am I?
+	s.whoAmI(s.tokenFor(t, "enrico")).is(t, 200, enrico,
+		"GET /auth/me must show four members of the user, and no others: see me in auth.go.")
 }
 
-// TestSignupFaults expects all faults at once, and no echo.
-func TestSignupFaults(t *testing.T) {
+// TestFileHasHash reads the users file after a sign-up.
+func TestFileHasHash(t *testing.T) {
 	s := newService(t)
-	user := func(username, email, password string) string {
-		text, _ := json.Marshal(map[string]string{"username": username, "email": email, "password": password})
-		return string(text)
-	}
-	const mail = "enrico@example.com"
-	for _, row := range []struct{ name, body, want string }{
-		{"no body", ``, `missing body`},
-		{"an array", `[]`, `model_attributes_type body`},
-		{"null", `null`, `model_attributes_type body`},
-		{"no JSON", `username=enrico`, `json_invalid body.0`},
-		{"a second document", lessonSignup + ` {}`, `json_invalid body.89`},
-		{"too deep", `{"a":` + strings.Repeat("[", 10_001), `json_invalid body.10004`},
-		{"invalid UTF-8", user("enrico", mail, "plaintext")[:60] + "\xff\"}", `json_invalid body`},
-		{"other types", `{"username":7,"email":true,"password":null}`, `string_type body.username, string_type body.email, string_type body.password`},
-		{"members in other letters", `{"Username":"enrico","EMAIL":"enrico@example.com","Password":"plaintextpassword"}`, `missing body.username, missing body.email, missing body.password`},
-		{"all empty", user("", "", ""), `string_too_short body.username, value_error body.email, string_too_short body.password`},
-		{"a blank name", user(" ", mail, password), `string_pattern_mismatch body.username`},
-		{"a name of 65", user(strings.Repeat("x", 64)+"!", mail, password), `string_too_long body.username, string_pattern_mismatch body.username`},
-		{"a password of 7", user("enrico", mail, "sevench"), `string_too_short body.password`},
-		{"a password of 73 bytes", user("enrico", mail, "x"+strings.Repeat("ü", 36)), `string_too_long body.password`},
-		{"a short password with NUL", user("enrico", mail, "a\x00"), `string_too_short body.password, value_error body.password`},
-		{"half a surrogate pair", `{"username":"enrico","email":"\udfff@example.com","password":"abcdefgh\ud800"}`, `value_error body.email, value_error body.password`},
-		{"the lesson's field, too short", `{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`, `string_too_short body.hashed_password`},
-		{"both fields, different", `{"username":"enrico","email":"enrico@example.com","hashed_password":"plaintextpassword","password":"plaintextpassworD"}`, `value_error body.hashed_password`},
-		{"a display name", user("enrico", "Enrico <enrico@example.com>", password), `value_error body.email`},
-		{"a domain literal", user("enrico", "enrico@[127.0.0.1]", password), `value_error body.email`},
-		{"a right-to-left mark", user("enrico", "enrico\u202e@example.com", password), `value_error body.email`},
-		{"an e-mail of 255", user("enrico", strings.Repeat("x", 243)+"@example.com", password), `string_too_long body.email`},
+	s.signUpAs(t, "enrico")
+	text := readFile(t, s.path)
+
+	// One user a line, with the lesson's names, and the hash of the password.
+	line := regexp.MustCompile(`^\[
+{"id":1,"username":"enrico","email":"enrico@example\.com","hashed_password":"\$2a\$04\$[^"]{53}","is_active":true}
+\]
+$`)
+	check(t, line.MatchString(text),
+		"The users file must have one user a line, with the lesson's names and a bcrypt hash.",
+		"the file is\n%s\nwant something like\n%s", text, line)
+	check(t, !strings.Contains(text, password), "No password may be stored: see signup in auth.go.",
+		"the file has the password, want only its hash:\n%s", text)
+}
+
+// TestSignups sends sign-ups that are unusual and right. Each is the first one of its service.
+func TestSignups(t *testing.T) {
+	for _, row := range []struct{ name, signup, login string }{
+		// The limits.
+		{"the shortest of all",
+			`{"username":"x","email":"a@b","password":"eight ch"}`,
+			"username=x&password=eight+ch"},
+		{"the longest of all",
+			signupJSON(strings.Repeat("x", 64), strings.Repeat("x", 242)+"@example.com",
+				strings.Repeat("ü", 36)),
+			"username=" + strings.Repeat("x", 64) + "&password=" + strings.Repeat("%C3%BC", 36)},
+
+		// Every byte of a password counts.
+		{"every kind of character",
+			`{"username":"a.b_c-d@z+f","email":"a+b&c=d@example.com","password":" +&=%ü☃ \" "}`,
+			"username=A.b_c-d%40Z%2Bf&password=+%2B%26%3D%25%C3%BC%E2%98%83+%22+"},
+		{"other alphabets",
+			`{"username":"ivan","email":"ünï@exämple.com","password":"пароль-123"}`,
+			"username=ivan&password=%D0%BF%D0%B0%D1%80%D0%BE%D0%BB%D1%8C-123"},
+		{"an emoji with joiners",
+			`{"username":"anna","email":"a@b","password":"👩‍👩‍👧 12345"}`,
+			"username=anna&password=" + url.QueryEscape("👩‍👩‍👧 12345")},
+		{"a semicolon, sent as it is",
+			`{"username":"anna","email":"a@b","password":"plain;password"}`,
+			"username=anna&password=plain;password"},
+
+		// The members.
+		{"both names of the password, equal",
+			`{"username":"anna","email":"a@b","password":"plaintextpassword",` +
+				`"hashed_password":"plaintextpasswor\u0064"}`,
+			"username=anna&password=plaintextpassword"},
+		{"an unknown member",
+			`{"username":"anna","email":"a@b","password":"plaintextpassword","role":"x"}`,
+			"username=anna&password=plaintextpassword"},
+
+		// Numbers that are no id.
+		{"an id of 2**63",
+			`{"username":"a","email":"a@b","password":"plaintextpassword","id":9223372036854775808}`,
+			"username=a&password=plaintextpassword"},
+		{"an id too large for any number",
+			`{"username":"anna","email":"a@b","password":"plaintextpassword","id":1e999}`,
+			"username=anna&password=plaintextpassword"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			a := s.signup(t, row.body).faults(t, row.want)
-			if strings.Contains(a.body, "enrico") || strings.Contains(a.body, "plaintext") {
-				t.Errorf("the answer repeats the input: %s", a.body)
-			}
+			s := newService(t)
+			s.postSignup(row.signup).is(t, 201, userCreated,
+				"This sign-up is right. Members that we don't know are ignored.")
+			s.postLogin(row.login).withoutToken().is(t, 200, loggedIn,
+				"What signs up must log in: every byte of a password counts.")
 		})
-	}
-	if _, err := os.Stat(s.path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a refused sign-up made the file: %v", err)
 	}
 }
 
+// TestClientChoosesNoID sends a sign-up that sets members which are ours to choose.
+func TestClientChoosesNoID(t *testing.T) {
+	s := newService(t)
+	const promise = "No client may choose its id or is_active: see signupRequest in auth.go."
+	s.postSignup(`{"username":"anna","email":"a@b","password":"plaintextpassword",`+
+		`"id":77,"is_active":false}`).
+		is(t, 201, userCreated, promise)
+
+	// The file shows what was stored.
+	text := readFile(t, s.path)
+	for _, part := range []string{`{"id":1,"username":"anna",`, `"is_active":true}`} {
+		check(t, strings.Contains(text, part), promise, "the users file is\n%s\nwant %s", text,
+			part)
+	}
+}
+
+// TestOneNameOneUser signs up beside enrico.
+func TestOneNameOneUser(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+
+	s.postSignup(signupJSON("EnRiCo", "x@example.com", "other-password")).is(t, 400, userExists,
+		"EnRiCo and enrico must be one name.")
+	s.postSignup(signupJSON("anna", "enrico@example.com", password)).
+		is(t, 201, `{"message":"User created","user_id":2}`,
+			"Two users may have the same e-mail address.")
+}
+
+// TestLogins logs in as enrico, in all forms that OAuth 2 allows.
+func TestLogins(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+
+	for _, row := range []struct{ name, form string }{
+		{"only what is needed", "username=enrico&password=plaintextpassword"},
+		{"the name in other letters", "username=ENRICO&password=plaintextpassword"},
+		{"an empty grant_type", "grant_type=&username=enrico&password=plaintextpassword"},
+		{"unknown parameters, repeated", "username=enrico&password=plaintextpassword&foo=1&foo=2"},
+		{
+			"all of OAuth's parameters",
+			"grant_type=password&username=enrico&password=plaintextpassword" +
+				"&scope=a+b&client_id=c&client_secret=d",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// The Authorization header names a client of OAuth 2.
+			a := s.send("POST", "/auth/login", row.form, "Content-Type", asForm,
+				"Authorization", "Basic Y2xpZW50OnNlY3JldA==")
+			a.withoutToken().is(t, 200, loggedIn,
+				"OAuth 2's parameters, and a client that names itself, must not disturb a log-in.")
+		})
+	}
+}
+
+// TestWrongLogins logs in with names and passwords that are nearly right.
+func TestWrongLogins(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	s.signUpAs(t, "kelvin")
+	s.postSignup(signupJSON("blank", "a@b", " password ")).is(t, 201,
+		`{"message":"User created","user_id":3}`, "A password may begin with a blank.")
+
+	for _, row := range []struct{ name, form string }{
+		{"a wrong password", "username=enrico&password=wrong"},
+		{"an unknown user", "username=nobody&password=plaintextpassword"},
+		{"the password in other letters", "username=enrico&password=PlaintextPassword"},
+		{"the password without its blanks", "username=blank&password=password"},
+		{"the name with a blank", "username=enrico+&password=plaintextpassword"},
+		{"a Turkish dotted I", "username=enr%C4%B0co&password=plaintextpassword"},
+		{"the Kelvin sign for a K", "username=%E2%84%AAelvin&password=plaintextpassword"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.postLogin(row.form).is(t, 401, wrongLogin, equalAnswers).
+				header(t, "WWW-Authenticate", askForToken, sayHow)
+		})
+	}
+}
+
+// TestAuthorization asks who am I with several Authorization headers.
+func TestAuthorization(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	good := s.tokenFor(t, "enrico")
+
+	for _, row := range []struct{ name, header string }{
+		{"as always", "Bearer " + good},
+		{"other letters, more blanks", "bEARER   " + good},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.send("GET", "/auth/me", "", "Authorization", row.header).is(t, 200, enrico,
+				"Bearer may be written in any letter case (RFC 9110 §11.1).")
+		})
+	}
+
+	for _, row := range []struct{ name, header string }{
+		{"no header", ""},
+		{"another scheme", "Basic " + good},
+		{"a token without scheme", good},
+		{"a scheme without token", "Bearer "},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.send("GET", "/auth/me", "", "Authorization", row.header).
+				is(t, 401, noToken, "Who sends no token must get 401: see requireUser in auth.go.").
+				header(t, "WWW-Authenticate", askForToken,
+					"If no token came, none is called invalid.")
+		})
+	}
+}
+
+// ---- What a request may send ----
+
+// TestSignupFaults sends sign-ups with faults. The answer has the type and the place of each.
+func TestSignupFaults(t *testing.T) {
+	const mail = "enrico@example.com"
+	for _, row := range []struct {
+		name, body string
+		want       []string
+	}{
+		// No JSON object.
+		{"no body", ``, []string{"missing body"}},
+		{"an array", `[]`, []string{"model_attributes_type body"}},
+		{"null", `null`, []string{"model_attributes_type body"}},
+		{"no JSON", `username=enrico`, []string{"json_invalid body.0"}},
+		{"a second document", lessonSignup + ` {}`, []string{"json_invalid body.89"}},
+		{"too deep", `{"a":` + strings.Repeat("[", 10_001), []string{"json_invalid body.10004"}},
+		{"invalid UTF-8", `{"username":"enrico` + "\xff" + `"}`, []string{"json_invalid body"}},
+
+		// All members at once.
+		{"other types",
+			`{"username":7,"email":true,"password":null}`,
+			[]string{"string_type body.username", "string_type body.email",
+				"string_type body.password"}},
+
+		// Go's own decoder would take these.
+		{"members in other letters",
+			`{"Username":"enrico","EMAIL":"enrico@example.com","Password":"plaintextpassword"}`,
+			[]string{"missing body.username", "missing body.email", "missing body.password"}},
+		{"all empty",
+			signupJSON("", "", ""),
+			[]string{"string_too_short body.username", "value_error body.email",
+				"string_too_short body.password"}},
+
+		// The name.
+		{"a blank name",
+			signupJSON(" ", mail, password),
+			[]string{"string_pattern_mismatch body.username"}},
+		{"a name with an accent",
+			signupJSON("renée", mail, password),
+			[]string{"string_pattern_mismatch body.username"}},
+		{"a name of 65 characters, one of them wrong",
+			signupJSON(strings.Repeat("x", 64)+"!", mail, password),
+			[]string{"string_too_long body.username", "string_pattern_mismatch body.username"}},
+
+		// The e-mail address.
+		{"a display name",
+			signupJSON("enrico", "Enrico <enrico@example.com>", password),
+			[]string{"value_error body.email"}},
+		{"a domain literal",
+			signupJSON("enrico", "enrico@[127.0.0.1]", password),
+			[]string{"value_error body.email"}},
+		{"a right-to-left mark",
+			signupJSON("enrico", "enrico\u202e@example.com", password),
+			[]string{"value_error body.email"}},
+		{"an e-mail of 255 characters",
+			signupJSON("enrico", strings.Repeat("x", 243)+"@example.com", password),
+			[]string{"string_too_long body.email"}},
+
+		// The password.
+		{"a password of 7",
+			signupJSON("enrico", mail, "sevench"),
+			[]string{"string_too_short body.password"}},
+		{"a password of 73 bytes",
+			signupJSON("enrico", mail, "x"+strings.Repeat("ü", 36)),
+			[]string{"string_too_long body.password"}},
+		{"a short password with NUL",
+			signupJSON("enrico", mail, "a\x00"),
+			[]string{"string_too_short body.password", "value_error body.password"}},
+		{"half a surrogate pair",
+			`{"username":"enrico","email":"\udfff@example.com","password":"abcdefgh\ud800"}`,
+			[]string{"value_error body.email", "value_error body.password"}},
+
+		// The lesson's name of the password.
+		{"the lesson's name, too short",
+			`{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`,
+			[]string{"string_too_short body.hashed_password"}},
+
+		// Both names. One thing that is wrong is one fault.
+		{"both names, different",
+			`{"username":"enrico","email":"a@b","hashed_password":"plain-one","password":"plain-two"}`,
+			[]string{"value_error body.hashed_password"}},
+		{"hashed_password a number",
+			`{"username":"enrico","email":"a@b","hashed_password":7,"password":"plain-one"}`,
+			[]string{"string_type body.hashed_password"}},
+		{"password a number",
+			`{"username":"enrico","email":"a@b","hashed_password":"plain-one","password":7}`,
+			[]string{"string_type body.password"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newService(t)
+			a := s.postSignup(row.body)
+			a.faults(t, row.want, "A sign-up must be told all its faults at once, as FastAPI does.")
+
+			// The answer repeats nothing: it could be a password.
+			a.containsNot(t, "enrico", "An error must not repeat what was sent.")
+			a.containsNot(t, "plain", "An error must not repeat what was sent.")
+
+			_, err := os.Stat(s.path)
+			check(t, errors.Is(err, fs.ErrNotExist),
+				"A sign-up that is refused must change nothing.",
+				"there is a users file, want none")
+		})
+	}
+}
+
+// TestLoginFaults sends forms with faults. The answer also has OAuth 2's name for the error.
 func TestLoginFaults(t *testing.T) {
 	s := newService(t)
-	for _, row := range []struct{ name, body, error, want string }{
-		{"no body", ``, "invalid_request", `missing body.username, missing body.password`},
-		{"two usernames", `username=enrico&username=enrico&password=x`, "invalid_request", `value_error body.username`},
-		{"two passwords, one %-encoded", `username=enrico&password=x&pass%77ord=y`, "invalid_request", `value_error body.password`},
-		{"all others twice", `username=enrico&password=x&scope=&scope=&client_id=&client_id=&client_secret=&client_secret=&grant_type=&grant_type=`, "invalid_request",
-			`value_error body.grant_type, value_error body.scope, value_error body.client_id, value_error body.client_secret`},
-		{"wrong %-encoding", `username=%zz&password=x`, "invalid_request", `value_error body`},
-		{"another grant", `grant_type=enrico&username=enrico`, "unsupported_grant_type", `missing body.password, string_pattern_mismatch body.grant_type`},
+	for _, row := range []struct {
+		name, form string
+		want       []string
+		oauth      string
+	}{
+		// What a log-in needs.
+		{"no body",
+			``,
+			[]string{"missing body.username", "missing body.password"}, "invalid_request"},
+		{"empty values",
+			`username=&password=`,
+			[]string{"missing body.username", "missing body.password"}, "invalid_request"},
+		{"wrong %-encoding",
+			`username=%zz&password=x`,
+			[]string{"value_error body"}, "invalid_request"},
+
+		// What may come once.
+		{"two usernames",
+			`username=enrico&username=enrico&password=x`,
+			[]string{"value_error body.username"}, "invalid_request"},
+		{"two passwords, one %-encoded",
+			`username=enrico&password=x&pass%77ord=y`,
+			[]string{"value_error body.password"}, "invalid_request"},
+		{"all others twice",
+			`username=enrico&password=x&scope=&scope=&client_id=&client_id=` +
+				`&client_secret=&client_secret=&grant_type=&grant_type=`,
+			[]string{"value_error body.grant_type", "value_error body.scope",
+				"value_error body.client_id", "value_error body.client_secret"}, "invalid_request"},
+
+		// OAuth 2 has other grants than the password.
+		{"another grant",
+			`grant_type=enrico&username=enrico`,
+			[]string{"missing body.password", "string_pattern_mismatch body.grant_type"},
+			"unsupported_grant_type"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			a := s.do(t, "POST", "/auth/login?username=enrico&password=plaintextpassword", row.body, "Content-Type", asForm).faults(t, row.want)
-			if !strings.HasSuffix(a.body, `],"error":"`+row.error+`"}`) || strings.Contains(a.body, "enrico") {
-				t.Error(a.body)
-			}
+			a := s.postLogin(row.form)
+			a.faults(t, row.want, "A log-in must be told all its faults at once, as FastAPI does.")
+			a.contains(t, 422, `],"error":"`+row.oauth+`"}`,
+				"OAuth 2 names this error (RFC 6749 §5.2).")
+			a.containsNot(t, "enrico", "An error must not repeat what was sent.")
 		})
 	}
 }
 
-// Requests and answers
-
-func TestEveryPath(t *testing.T) {
+// TestQueryString logs in through the URL.
+func TestQueryString(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
-	const signup, login = "POST /auth/signup\r\nContent-Type: application/json", "POST /auth/login\r\nContent-Type: application/x-www-form-urlencoded"
-	const jsonOnly, formOnly = "Content-Type must be application/json", "Content-Type must be application/x-www-form-urlencoded"
-	const notFound, notAllowed, crossOrigin = "Not Found", "Method Not Allowed", "Cross-origin request refused"
-	const tooLarge = "Body must be at most 65536 bytes"
+	s.signUpAs(t, "enrico")
+	s.send("POST", "/auth/login?username=enrico&password=plaintextpassword", "", "Content-Type",
+		asForm).
+		faults(t, []string{"missing body.username", "missing body.password"},
+			"Credentials in a URL must not count: URLs end up in logs.")
+}
+
+// ---- Requests and answers ----
+
+// TestPaths sends requests that no handler answers.
+func TestPaths(t *testing.T) {
+	s := newService(t)
+	const notFound, notAllowed = `{"detail":"Not Found"}`, `{"detail":"Method Not Allowed"}`
+
+	for _, row := range []struct {
+		request string
+		status  int
+		body    string
+		allow   string // the methods that the path has
+	}{
+		// There are no such paths.
+		{"GET /nosuch", 404, notFound, ""},
+		{"POST /nosuch", 404, notFound, ""},
+		{"GET /auth/", 404, notFound, ""},
+		{"GET /auth/me/", 404, notFound, ""},
+
+		// These paths exist, but not with this method.
+		{"GET /auth/signup", 405, notAllowed, "POST"},
+		{"DELETE /auth/login", 405, notAllowed, "POST"},
+		{"OPTIONS /auth/login", 405, notAllowed, "POST"},
+
+		{"POST /auth/me", 405, notAllowed, "GET, HEAD"},
+		{"PATCH /healthz", 405, notAllowed, "GET, HEAD"},
+		{"BREW /docs", 405, notAllowed, "GET, HEAD"},
+		{"PUT /", 405, notAllowed, "GET, HEAD"},
+		{"HEAD /auth/login", 405, "", "POST"},
+	} {
+		t.Run(row.request, func(t *testing.T) {
+			const promise = "404 and 405 must be JSON, and 405 must say which methods work: see " +
+				"noRoute in main.go."
+			a := s.raw(t, row.request, "").is(t, row.status, row.body, promise)
+			a.header(t, "Allow", row.allow, promise)
+			a.protects(t, row.request)
+		})
+	}
+}
+
+// TestHealth asks whether the service runs.
+func TestHealth(t *testing.T) {
+	s := newService(t)
+	s.raw(t, "GET /healthz", "").
+		is(t, 200, `{"status":"ok"}`, "GET /healthz must say ok while the process serves.").
+		header(t, "Cache-Control", "", "Only what is under /auth/ may not be kept.")
+	s.raw(t, "HEAD /healthz", "").is(t, 200, "", "HEAD must answer as GET does, without the body.")
+
+	// The users file is broken: the process serves all the same.
+	edit(t, s.path, "half of a fi")
+	s.send("GET", "/healthz", "").is(t, 200, `{"status":"ok"}`,
+		"GET /healthz must say ok whatever the state of the users file.")
+}
+
+// TestRedirects opens the service as people do, and with paths that the mux cleans.
+func TestRedirects(t *testing.T) {
+	s := newService(t)
+	for _, row := range []struct{ path, location string }{
+		{"/", "/docs"},
+		{"//nosuch", "/nosuch"},
+		{"//auth/../healthz?x=1", "/healthz?x=1"},
+	} {
+		t.Run(row.path, func(t *testing.T) {
+			const promise = "The first page is /docs, and a path that isn't clean leads to the " +
+				"clean one."
+			s.raw(t, "GET "+row.path, "").
+				contains(t, 307, "Temporary Redirect</a>", promise).
+				header(t, "Location", row.location, promise).
+				header(t, "Content-Type", "text/html; charset=utf-8", promise)
+		})
+	}
+}
+
+// TestContentTypes sends bodies of other types than JSON and forms.
+func TestContentTypes(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	const jsonOnly = `{"detail":"Content-Type must be application/json"}`
+	const formOnly = `{"detail":"Content-Type must be application/x-www-form-urlencoded"}`
+
+	for _, row := range []struct {
+		name, path, contentType string
+		status                  int
+		want                    string
+	}{
+		// Sign-up takes JSON.
+		{"no type", "/auth/signup", "", 415, jsonOnly},
+		{"a form", "/auth/signup", asForm, 415, jsonOnly},
+		{"text", "/auth/signup", "text/plain", 415, jsonOnly},
+		{"with parameters", "/auth/signup", "Application/JSON; charset=UTF-8", 400, userExists},
+
+		// Log-in takes a form.
+		{"JSON for a log-in", "/auth/login", asJSON, 415, formOnly},
+		{"multipart", "/auth/login", "multipart/form-data; boundary=x", 415, formOnly},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.send("POST", row.path, lessonSignup, "Content-Type", row.contentType).
+				is(t, row.status, row.want,
+					"A wrong Content-Type must get 415, with the right one.").
+				protects(t, "POST "+row.path)
+		})
+	}
+}
+
+// TestBodies sends bodies that are large, or that end before they should.
+func TestBodies(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	const signup = "POST /auth/signup\r\nContent-Type: application/json"
+	const login = "POST /auth/login\r\nContent-Type: application/x-www-form-urlencoded"
+
 	for _, row := range []struct {
 		name, request, body string
 		status              int
-		detail              string
+		want                string
 	}{
-		{"no such path", "GET /nosuch", "", 404, notFound},
+		// The limit.
+		{"the largest that is allowed",
+			signup,
+			strings.Repeat(" ", 65536-len(lessonSignup)) + lessonSignup,
+			400, userExists},
+		{"one byte more",
+			signup,
+			strings.Repeat(" ", 65537-len(lessonSignup)) + lessonSignup,
+			413, tooLarge},
 
-		{"no type", "POST /auth/signup", lessonSignup, 415, jsonOnly},
-		{"a type with parameters", "POST /auth/signup\r\nContent-Type: Application/JSON; charset=UTF-8", lessonSignup, 400, "Username already exists"},
-		{"multipart", "POST /auth/login\r\nContent-Type: multipart/form-data; boundary=x", "--x--", 415, formOnly},
+		// Three ways to send more.
+		{"too large, merely claimed",
+			signup + "\r\nContent-Length: 10000000000\r\nExpect: 100-continue",
+			"",
+			413, tooLarge},
+		{"too large, in chunks",
+			login + "\r\nTransfer-Encoding: chunked",
+			"10001\r\n" + strings.Repeat("x", 0x10001) + "\r\n0\r\n\r\n",
+			413, tooLarge},
+		{"too large, where nobody reads it",
+			"GET /healthz\r\nContent-Length: 65537",
+			"",
+			200, `{"status":"ok"}`},
 
-		{"largest", signup, strings.Repeat(" ", 64<<10-len(lessonSignup)) + lessonSignup, 400, "Username already exists"},
-		{"too large", signup, strings.Repeat(" ", 64<<10+1-len(lessonSignup)) + lessonSignup, 413, tooLarge},
-		{"merely claimed", signup + "\r\nContent-Length: 10000000000\r\nExpect: 100-continue", "", 413, tooLarge},
-		{"too large in chunks", login + "\r\nTransfer-Encoding: chunked", "10001\r\n" + strings.Repeat("x", 0x10001) + "\r\n0\r\n\r\n", 413, tooLarge},
-		{"a broken chunk", login + "\r\nTransfer-Encoding: chunked", "zz\r\n", 400, "Body could not be read to its end"},
-
-		{"another origin", signup + "\r\nOrigin: http://evil.example", lessonSignup, 403, crossOrigin},
-		{"another site", login + "\r\nSec-Fetch-Site: same-site", "", 403, crossOrigin},
-		{"the same origin", signup + "\r\nSec-Fetch-Site: same-origin", lessonSignup, 400, "Username already exists"},
+		// A body without its end.
+		{"a broken chunk",
+			login + "\r\nTransfer-Encoding: chunked",
+			"zz\r\n",
+			400, brokenBody},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			want := `{"detail":"` + row.detail + `"}`
-			a := s.raw(t, row.request, row.body).is(t, row.status, want)
-			a.header(t, "Content-Type", asJSON).header(t, "X-Content-Type-Options", "nosniff").
-				header(t, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'").header(t, "Access-Control-Allow-Origin", "").header(t, "Vary", "")
-			if strings.Contains(row.request, " /auth/") {
-				a.header(t, "Cache-Control", "no-store")
-			}
-			method, _, _ := strings.Cut(row.request, " ")
-			if allow := a.headers.Get("Allow"); (a.status == 405) != (allow != "") || strings.Contains(allow, method) {
-				t.Errorf("Allow: %q", allow)
-			}
+			s.raw(t, row.request, row.body).
+				is(t, row.status, row.want,
+					"Sign-up and log-in must read at most 64 KiB: see readBody in auth.go.").
+				protects(t, row.request)
 		})
-	}
-	s.raw(t, "GET /healthz\r\nOrigin: http://evil.example\r\nSec-Fetch-Site: cross-site", "").is(t, 200, `{"status":"ok"}`)
-	s.raw(t, "HEAD /healthz", "").is(t, 200, "").header(t, "Cache-Control", "")
-	for path, location := range map[string]string{"/": "/docs", "//nosuch": "/nosuch", "//auth/../healthz?x=1": "/healthz?x=1"} {
-		s.raw(t, "GET "+path, "").contains(t, 307, "Temporary Redirect</a>").header(t, "Location", location).
-			header(t, "Content-Type", "text/html; charset=utf-8")
 	}
 }
 
-func TestOrigins(t *testing.T) {
+// serveWithRoutes serves authflow with more routes. A program that grows adds them to routes.
+func serveWithRoutes(t *testing.T, s *service, add func(mux *http.ServeMux)) *service {
+	t.Helper()
+	log := newTestLogger(s.log)
+	mux := routes(s.server)
+	add(mux)
+
+	// The chain is that of newHandler.
+	handler := logRequests(log, answerPanics(setHeaders(
+		allowOrigins(nil, refuseOtherOrigins(nil, mux)))))
+	return &service{api{serveOn(t, handler), s.path, s.log}, s.server}
+}
+
+// TestOwnRoute adds a route. All that the other routes have comes by itself.
+func TestOwnRoute(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+
+	// These are the lines of a student.
+	notes := func(w http.ResponseWriter, r *http.Request, u *user) error {
+		if r.PathValue("id") != "7" {
+			return refuse(http.StatusNotFound, "No such note")
+		}
+		note := map[string]string{"id": r.PathValue("id"), "of": u.Username}
+		return writeJSON(w, http.StatusOK, note)
+	}
+	s = serveWithRoutes(t, s, func(mux *http.ServeMux) {
+		mux.Handle("GET /notes/{id}", s.server.requireUser(notes))
+	})
+
+	// The handler gets {id} and the user, and its error is JSON.
+	const promise = "A route more must be one line in routes: PathValue, errors, 405 and the log " +
+		"come by themselves."
+	s.send("GET", "/notes/7", "", "Authorization", "Bearer "+token).
+		is(t, 200, `{"id":"7","of":"enrico"}`, promise)
+	s.send("GET", "/notes/8", "", "Authorization", "Bearer "+token).
+		is(t, 404, `{"detail":"No such note"}`, promise).protects(t, "GET /notes/8")
+	s.logged(t, "method=GET path=/notes/8 status=404", promise)
+
+	// Who sends no token is refused, and so are other methods and other origins.
+	s.send("GET", "/notes/7", "").is(t, 401, noToken, promise)
+	s.send("POST", "/notes/7", "").
+		is(t, 405, `{"detail":"Method Not Allowed"}`, promise).
+		header(t, "Allow", "GET, HEAD", promise)
+	s.send("POST", "/notes/7", "", "Sec-Fetch-Site", "cross-site").is(t, 403, otherOrigin, promise)
+}
+
+// TestPanics adds routes with bugs.
+func TestPanics(t *testing.T) {
+	s := serveWithRoutes(t, newService(t), func(mux *http.ServeMux) {
+		// Before the answer has begun.
+		mux.HandleFunc("GET /panic", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "7")
+			panic("a bug")
+		})
+		mux.Handle("GET /error", apiHandler(func(w http.ResponseWriter, r *http.Request) error {
+			return errors.New("a bug that is an error")
+		}))
+
+		// After that.
+		mux.HandleFunc("GET /half", func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "half of an answer")
+			http.NewResponseController(w).Flush()
+			panic("a late bug")
+		})
+		mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(201)
+			panic("a bug after the status")
+		})
+	})
+
+	// The client gets 500 in JSON. The log gets the cause.
+	const promise = "A handler that panics must answer 500 in JSON, and the log must show the " +
+		"stack."
+	s.send("GET", "/panic", "").
+		is(t, 500, serverError, promise).
+		header(t, "Content-Type", asJSON, promise).
+		header(t, "Content-Length", "34",
+			"The 500 must not have the length of the handler's answer.")
+	s.logged(t, "reason=\"panic: a bug\\n", promise)
+	s.logged(t, "auth_test.go:", promise)
+	s.logged(t, "method=GET path=/panic status=500", promise)
+
+	s.send("GET", "/error", "").
+		is(t, 500, serverError,
+			"An error that is no answer must be a 500, and the client isn't told more.")
+	s.logged(t, `level=ERROR msg="refused the request" req=2 status=500 `+
+		`detail="Internal Server Error" reason="a bug that is an error"`,
+		"An error that is no answer must be in the log.")
+
+	// The client has half of an answer. It must see that the other half is missing.
+	const cut = "An answer that has begun must be cut off: nothing comes after it, and the log " +
+		"has its line."
+	conn := dial(t, s.url, "GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+	text, _ := io.ReadAll(conn)
+	check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
+		"GET /half came as\n%s\nwant its end after half of an answer", text)
+	s.logged(t, `msg="the answer was cut off" req=3`, cut)
+	s.logged(t, "msg=request req=3 method=GET path=/half status=200", cut)
+
+	conn = dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+	text, _ = io.ReadAll(conn)
+	check(t, !strings.Contains(string(text), "Internal Server Error"), cut,
+		"GET /status came as\n%s\nwant no second answer", text)
+}
+
+// TestPreflights asks as a browser does: may a page of that origin send this request?
+func TestPreflights(t *testing.T) {
 	const front, other = "http://localhost:5173", "http://localhost:5174"
 	s := newService(t, "https://front.example", front)
 	preflight := func(path, origin string) answer {
-		return s.do(t, "OPTIONS", path, "", "Origin", origin, "Access-Control-Request-Method", "POST")
+		return s.send("OPTIONS", path, "", "Origin", origin, "Access-Control-Request-Method",
+			"POST")
 	}
-	preflight("/auth/signup", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, POST").
-		header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type")
-	preflight("/auth/me", front).is(t, 204, "").header(t, "Access-Control-Allow-Methods", "GET, POST")
-	preflight("/auth/me", other).is(t, 403, `{"detail":"Cross-origin request refused"}`).header(t, "Access-Control-Allow-Methods", "")
-	s.logged(t, `reason="-allow-origin does not name `+other)
-	preflight("/nosuch", front).is(t, 204, "").header(t, "Access-Control-Allow-Origin", front)
-	from := func(method, path, body, origin string) answer {
-		return s.do(t, method, path, body, "Content-Type", asJSON, "Origin", origin, "Sec-Fetch-Site", "cross-site").header(t, "Vary", "Origin")
+
+	for _, path := range []string{"/auth/signup", "/auth/me", "/nosuch"} {
+		const promise = "A page of an origin that -allow-origin names may use the API: see " +
+			"allowOrigins in main.go."
+		preflight(path, front).is(t, 204, "", promise).
+			header(t, "Access-Control-Allow-Origin", front, promise).
+			header(t, "Access-Control-Allow-Methods", "GET, POST", promise).
+			header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type", promise)
 	}
-	from("POST", "/auth/signup", strings.ReplaceAll(lessonSignup, "enrico", "front"), front).contains(t, 201, "User created")
-	for _, a := range []answer{from("POST", "/auth/signup", lessonSignup, front), from("GET", "/auth/me", "", front), from("POST", "/auth/login", "", front)} {
-		a.header(t, "Access-Control-Allow-Origin", front).header(t, "Access-Control-Allow-Credentials", "").
-			header(t, "Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
-	}
-	for _, origin := range []string{other, "null", front + ".evil.example", "HTTP://LOCALHOST:5173", ""} {
-		from("GET", "/healthz", "", origin).header(t, "Access-Control-Allow-Origin", "")
-		from("POST", "/auth/signup", lessonSignup, origin).is(t, 403, `{"detail":"Cross-origin request refused"}`).header(t, "Access-Control-Allow-Origin", "")
+
+	const promise = "The preflight of another origin must be refused, and the log must name that " +
+		"origin."
+	preflight("/auth/me", other).is(t, 403, otherOrigin, promise).
+		header(t, "Access-Control-Allow-Origin", "", promise).
+		header(t, "Access-Control-Allow-Methods", "", promise)
+	s.logged(t, `status=403 detail="Cross-origin request refused" `+
+		`reason="-allow-origin does not name `+other, promise)
+}
+
+// TestAllowedOrigin sends requests as a page of an allowed origin does.
+func TestAllowedOrigin(t *testing.T) {
+	const front = "http://localhost:5173"
+	s := newService(t, "https://front.example", front)
+
+	for _, row := range []struct {
+		name, method, path, body string
+		status                   int
+	}{
+		{"a sign-up", "POST", "/auth/signup", lessonSignup, 201},
+		{"a refusal", "POST", "/auth/signup", "{}", 422},
+		{"no token", "GET", "/auth/me", "", 401},
+		{"a wrong Content-Type", "POST", "/auth/login", "", 415},
+		{"no such path", "GET", "/nosuch", "", 404},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// As browsers do it, with the headers that say where the request comes from.
+			const promise = "A page of an allowed origin must be able to read each answer: see " +
+				"allowOrigins in main.go."
+			a := s.send(row.method, row.path, row.body, "Content-Type", asJSON,
+				"Origin", front, "Sec-Fetch-Site", "cross-site")
+			a.contains(t, row.status, "{", promise).
+				header(t, "Access-Control-Allow-Origin", front, promise).
+				header(t, "Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate",
+					promise).
+				header(t, "Vary", "Origin",
+					"A cache must not give the answer for one origin to another.").
+				header(t, "Access-Control-Allow-Credentials", "", "There are no cookies to allow.")
+		})
 	}
 }
 
-// Tokens
+// TestOtherOrigins sends requests as pages of other origins do, beside an allowed one.
+func TestOtherOrigins(t *testing.T) {
+	const front = "http://localhost:5173"
+	s := newService(t, front)
+
+	for _, origin := range []string{
+		"http://localhost:5174", "https://localhost:5173", "HTTP://LOCALHOST:5173",
+		"http://localhost:5173.evil.example", "null", "",
+	} {
+		t.Run(origin, func(t *testing.T) {
+			// As browsers do it, with the headers that say where the request comes from.
+			const promise = "Only the origins that -allow-origin names may call the API."
+			s.send("POST", "/auth/signup", lessonSignup, "Content-Type", asJSON,
+				"Origin", origin, "Sec-Fetch-Site", "cross-site").
+				is(t, 403, otherOrigin, promise).
+				header(t, "Access-Control-Allow-Origin", "", promise).
+				header(t, "Vary", "Origin",
+					"A cache must not give the answer for one origin to another.")
+			s.send("GET", "/healthz", "", "Origin", origin, "Sec-Fetch-Site", "cross-site").
+				is(t, 200, `{"status":"ok"}`, "A GET changes nothing, so it passes.").
+				header(t, "Access-Control-Allow-Origin", "", promise)
+		})
+	}
+}
+
+// TestNoOrigins has no -allow-origin.
+func TestNoOrigins(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	const signup = "POST /auth/signup\r\nContent-Type: application/json"
+
+	for _, row := range []struct {
+		name, request string
+		status        int
+		want          string
+	}{
+		{"another origin", signup + "\r\nOrigin: http://evil.example", 403, otherOrigin},
+		{"the same site", signup + "\r\nSec-Fetch-Site: same-site", 403, otherOrigin},
+		{"the same origin", signup + "\r\nSec-Fetch-Site: same-origin", 400, userExists},
+		{"the same origin, an old browser", signup + "\r\nOrigin: http://x", 400, userExists},
+		{"no browser", signup, 400, userExists},
+		{"a GET", "GET /auth/me\r\nOrigin: http://evil.example", 401, noToken},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// The request has come to the host x.
+			s.raw(t, row.request, lessonSignup).
+				is(t, row.status, row.want,
+					"A page of another origin must not sign its visitor up: see "+
+						"refuseOtherOrigins in main.go.").
+				protects(t, row.request)
+		})
+	}
+}
+
+// ---- Tokens ----
 
 // TestRFC7515 signs the example of RFC 7515, appendix A.1.
 func TestRFC7515(t *testing.T) {
-	key, err := base64.RawURLEncoding.DecodeString("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
+	key, err := base64.RawURLEncoding.DecodeString(
+		"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
 	must(t, err)
 	const unsigned = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9" +
-		".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-	if got, want := signature(key, unsigned), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"; got != want {
-		t.Errorf("the signature is %s, and the RFC has %s", got, want)
-	}
+		".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0" +
+		"cnVlfQ"
+
+	same(t, "the signature of RFC 7515's example", signature(key, unsigned),
+		"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+		"The signature must be HMAC-SHA256, as in the RFC.")
 }
 
-// TestForgedTokens changes, respells and forges tokens.
+// signJWT makes a token as every JWT library does.
+func signJWT(header, payload, key string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return signText(encode([]byte(header))+"."+encode([]byte(payload)), key)
+}
+
+func signText(unsigned, key string) string {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(unsigned))
+	return unsigned + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// payloadOf returns the second part of a token, decoded.
+func payloadOf(t testing.TB, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("The token %s has %d parts, want 3.", token, len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatalf("The payload %s can't be decoded: %v", parts[1], err)
+	}
+	return string(payload)
+}
+
+// TestToken takes a token apart, and makes the same one as a library would.
+func TestToken(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	payload := payloadOf(t, token)
+
+	shape := regexp.MustCompile(`^{"sub":"1","iat":\d{10},"exp":\d{10},"pwd":"[\w-]{11}"}$`)
+	check(t, shape.MatchString(payload), "A token must have sub, iat, exp and the fingerprint pwd.",
+		"the payload is %s\nwant something like %s", payload, shape)
+	same(t, "the token", token, signJWT(`{"alg":"HS256","typ":"JWT"}`, payload, "the key"),
+		"A JWT library that has the secret must make the same token.")
+}
+
+// TestForgedTokens forges tokens. In most rows the key is ours, so only the check of a row helps.
 func TestForgedTokens(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
-	good := s.token(t, "enrico", password)
+	s.signUpAs(t, "enrico")
+	good := s.tokenFor(t, "enrico")
+	payload := payloadOf(t, good)
 	parts := strings.Split(good, ".")
-	decoded, _ := base64.RawURLEncoding.DecodeString(parts[1])
-	payload := string(decoded)
-	if !regexp.MustCompile(`^{"sub":"1","iat":\d{10},"exp":\d{10},"pwd":"[\w-]{11}"}$`).MatchString(payload) {
-		t.Errorf("payload %s", payload)
-	}
-	// Every JWT library signs like this.
-	signText := func(unsigned, key string) string {
-		mac := hmac.New(sha256.New, []byte(key))
-		mac.Write([]byte(unsigned))
-		return unsigned + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	}
-	sign := func(header, payload, key string) string {
-		return signText(base64.RawURLEncoding.EncodeToString([]byte(header))+"."+base64.RawURLEncoding.EncodeToString([]byte(payload)), key)
-	}
+
 	const key, header = "the key", `{"alg":"HS256","typ":"JWT"}`
-	if other := sign(header, payload, key); other != good {
-		t.Fatalf("got  %s\nwant %s", good, other)
-	}
-	// claim adds a claim: the last one of a name counts.
-	claim := func(more string) string { return sign(header, strings.TrimSuffix(payload, "}")+","+more+"}", key) }
-	// respell sets an unused bit of the last character.
-	respell := func(part string) string {
-		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-		return part[:len(part)-1] + string(alphabet[strings.IndexByte(alphabet, part[len(part)-1])^1])
-	}
-	without := func(pattern, now string) string {
-		return sign(header, regexp.MustCompile(pattern).ReplaceAllString(payload, now), key)
-	}
-	forged := map[string]string{
-		"alg none":            sign(`{"alg":"none"}`, payload, key),
-		"alg hs256":           sign(`{"alg":"hs256"}`, payload, key),
-		"alg missing":         sign(`{"typ":"JWT"}`, payload, key),
-		"another spelling":    sign(`{"typ":"JWT","alg":"HS256"}`, payload, key),
-		"crit":                sign(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key),
-		"an empty key":        sign(header, payload, ""),
-		"no signature":        parts[0] + "." + parts[1] + ".",
-		"two parts":           parts[0] + "." + parts[1],
-		"two parts, signed":   signText(parts[1], key),
-		"four parts":          good + "." + parts[2],
-		"padding":             good + "=",
-		"signature respelled": respell(good),
-		"no exp":              without(`"exp":\d+,`, ""),
-		"exp a string":        claim(`"exp":"9999999999"`),
-		"sub of nobody":       claim(`"sub":"2"`),
-		"sub a number":        claim(`"sub":1`),
-		"sub out of range":    claim(`"sub":"9223372036854775808"`),
-		"another fingerprint": claim(`"pwd":"AAAAAAAAAAA"`),
-	}
-	for i := range len(good) {
-		forged[fmt.Sprint("byte ", i)] = good[:i] + string(good[i]^1) + good[i+1:]
-	}
-	for name, token := range forged {
-		t.Run(name, func(t *testing.T) {
-			s.me(t, token).is(t, 401, wrongToken).header(t, "WWW-Authenticate", `Bearer realm="auth", error="invalid_token"`)
-		})
-	}
-	s.me(t, claim(`"role":"x"`)).contains(t, 200, `"id":1`)
-}
+	withoutExp := regexp.MustCompile(`"exp":\d+,`).ReplaceAllString(payload, "")
 
-func TestTokenTime(t *testing.T) {
-	now := time.Unix(1_800_000_000, 999_000_000)
-	s := newService(t)
-	s.server.now = func() time.Time { return now }
-	s.signUp(t, "enrico")
-	token := s.token(t, "enrico", password)
-	s.me(t, token).contains(t, 200, `"enrico"`)
-	now = time.Unix(1_800_003_599, 999_000_000)
-	s.me(t, token).contains(t, 200, `"enrico"`)
-	now = time.Unix(1_800_003_600, 0)
-	s.me(t, token).is(t, 401, wrongToken)
-	s.logged(t, "the token has expired")
-	if payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); !strings.HasPrefix(string(payload), `{"sub":"1","iat":1800000000,"exp":1800003600,`) {
-		t.Errorf("payload %s", payload)
+	// with adds a claim to the payload: the last one of a name counts.
+	with := func(claim string) string {
+		return signJWT(header, strings.TrimSuffix(payload, "}")+","+claim+"}", key)
 	}
-}
 
-// TestVoidTokens edits the account: its token is void until the edit is undone.
-func TestVoidTokens(t *testing.T) {
-	s := newService(t)
-	s.signUp(t, "enrico")
-	s.signUp(t, "anna")
-	token := s.token(t, "enrico", password)
-	before := readFile(t, s.path)
-	hash := bcryptText.FindString(before)
-	const removed, changed = "the user was removed", "the user's name or password has changed since"
-	for _, row := range []struct{ name, old, new, reason string }{ // in the file, old becomes new
-		{"disabled", `true}`, `false}`, "the user is disabled"},
-		{"removed", `"id":1,`, `"id":3,`, removed},
-		{"all removed", before, "[]", removed},
-		{"another password", hash, newHash(t, "other", 4), changed},
-		{"renamed", `"enrico"`, `"enrica"`, changed},
+	for _, row := range []struct{ name, token string }{
+		{"alg none", signJWT(`{"alg":"none"}`, payload, key)},
+		{"alg none without signature", signedBy(parts[1], `{"alg":"none","typ":"JWT"}`) + "."},
+		{"alg hs256", signJWT(`{"alg":"hs256"}`, payload, key)},
+		{"alg missing", signJWT(`{"typ":"JWT"}`, payload, key)},
+		{"header in another order", signJWT(`{"typ":"JWT","alg":"HS256"}`, payload, key)},
+		{"header with crit", signJWT(`{"alg":"HS256","crit":["b64"],"b64":false}`, payload, key)},
+
+		{"an empty key", signJWT(header, payload, "")},
+		{"another key", signJWT(header, payload, "the keY")},
+		{"no signature", parts[0] + "." + parts[1] + "."},
+		{"two parts", parts[0] + "." + parts[1]},
+		{"two parts, signed", signText(parts[1], key)},
+		{"four parts", good + "." + parts[2]},
+		{"padding", good + "="},
+		{"signature in another spelling", otherSpelling(good)},
+
+		{"no exp", signJWT(header, withoutExp, key)},
+		{"exp a string", with(`"exp":"9999999999"`)},
+		{"sub of nobody", with(`"sub":"2"`)},
+		{"sub a number", with(`"sub":1`)},
+		{"sub out of range", with(`"sub":"9223372036854775808"`)},
+		{"another fingerprint", with(`"pwd":"AAAAAAAAAAA"`)},
+		{"payload not base64", signText(parts[0]+".!", key)},
+		{"payload not JSON", signJWT(header, "sub=1", key)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			writeFile(t, s.path, strings.Replace(before, row.old, row.new, 1))
-			s.me(t, token).is(t, 401, wrongToken)
-			s.logged(t, row.reason)
-			writeFile(t, s.path, before)
-			s.me(t, token).contains(t, 200, "enrico@")
+			s.whoAmI(row.token).is(t, 401, wrongToken, refuseTheToken).
+				header(t, "WWW-Authenticate", askForAnother, "RFC 6750 §3.1 names this error.")
 		})
 	}
-	writeFile(t, s.path, strings.Replace(before, "enrico@", "other@", 1))
-	s.me(t, token).contains(t, 200, "other@")
-	writeFile(t, s.path, "[]")
-	s.signUp(t, "carla") // gets the id of enrico
-	s.me(t, token).is(t, 401, wrongToken)
+
+	// These are no forgeries.
+	s.whoAmI(good).is(t, 200, enrico, "A good token must be accepted.")
+	s.whoAmI(with(`"role":"x"`)).is(t, 200, enrico, "A claim that we don't know must be ignored.")
 }
 
-// Passwords
+// signedBy puts another header before a payload.
+func signedBy(payload, header string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + payload
+}
 
-// TestSameWork expects the same number of rounds for each attempt, and its reason in the log.
-func TestSameWork(t *testing.T) {
+// otherSpelling sets an unused bit of the last character: the bytes that are decoded stay the same.
+func otherSpelling(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])^1])
+}
+
+// TestChangedTokens changes each character of a token.
+func TestChangedTokens(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	good := s.tokenFor(t, "enrico")
+
+	for i := range len(good) {
+		changed := good[:i] + string(good[i]^1) + good[i+1:]
+		s.whoAmI(changed).is(t, 401, wrongToken, refuseTheToken)
+	}
+}
+
+// TestTokenTime looks at a token at its last second, and after it.
+func TestTokenTime(t *testing.T) {
+	s := newService(t)
+	now := time.Unix(1_800_000_000, 999_000_000)
+	s.server.now = func() time.Time { return now }
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+
+	payload := payloadOf(t, token)
+	check(t, strings.HasPrefix(payload, `{"sub":"1","iat":1800000000,"exp":1800003600,`),
+		"A token must say when it was made and when it ends: after -token-ttl.",
+		"the payload is %s\nwant iat 1800000000 and exp 1800003600", payload)
+
+	now = time.Unix(1_800_003_599, 999_000_000)
+	s.whoAmI(token).is(t, 200, enrico, "A token must be good until exp.")
+
+	const promise = "A token must be refused from exp on: see verifyToken in auth.go."
+	now = time.Unix(1_800_003_600, 0)
+	s.whoAmI(token).is(t, 401, wrongToken, promise)
+	s.logged(t, "the token has expired", promise)
+}
+
+// TestVoidTokens edits the user. The token is void until the edit is undone.
+func TestVoidTokens(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	s.signUpAs(t, "anna")
+	token := s.tokenFor(t, "enrico")
+	before := readFile(t, s.path)
+	hash := bcryptText.FindString(before)
+
+	for _, row := range []struct{ name, old, new, reason string }{ // in the file, old becomes new
+		{"disabled", `true}`, `false}`, "the user is disabled"},
+		{"removed", `"id":1,`, `"id":3,`, "the user was removed"},
+		{"all removed", before, "[]", "the user was removed"},
+		{"another password", hash, newHash(t, "other", 4), "name or password has changed since"},
+		{"renamed", `"enrico"`, `"enrica"`, "name or password has changed since"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			const promise = "A token must be void the moment its user is disabled, removed or " +
+				"changed: see userOf in auth.go."
+			edit(t, s.path, replace(t, before, row.old, row.new))
+			s.whoAmI(token).is(t, 401, wrongToken, promise)
+			s.logged(t, row.reason, "The log must say why a token is refused.")
+
+			edit(t, s.path, before)
+			s.whoAmI(token).is(t, 200, enrico,
+				"If the edit is undone, the token must be good again.")
+		})
+	}
+
+	// Another e-mail address changes nothing.
+	edit(t, s.path, replace(t, before, "enrico@", "other@"))
+	s.whoAmI(token).contains(t, 200, "other@",
+		"A token must stay good if only the e-mail address changes.")
+}
+
+// TestGivenAwayID removes enrico. The next user gets his id, but not his token.
+func TestGivenAwayID(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+
+	edit(t, s.path, "[]")
+	s.postSignup(signupOf("carla")).is(t, 201, userCreated, "An empty file must begin with id 1.")
+	s.whoAmI(token).is(t, 401, wrongToken,
+		"A token must not be good for another user who has its id.")
+}
+
+// ---- Passwords ----
+
+// userLine is a user as the file has it.
+func userLine(id int, name, hash string, active bool) string {
+	return fmt.Sprintf(`{"id":%d,"username":%q,"email":"%s@example.com",`+
+		`"hashed_password":%q,"is_active":%t}`, id, name, name, hash, active)
+}
+
+// rounds returns how many rounds of bcrypt the log-ins in this part of a log did.
+func rounds(log string) string {
+	all := regexp.MustCompile(` rounds=(\d+) `).FindAllStringSubmatch(log, -1)
+	var counts []string
+	for _, one := range all {
+		counts = append(counts, one[1])
+	}
+	return cmp.Or(strings.Join(counts, ", "), "none")
+}
+
+// workService has -cost 5, and users whose hashes have several costs and come from other programs.
+func workService(t *testing.T, more ...string) *service {
 	s := newService(t)
 	s.server.store.cost = 5
-	var users []string
-	add := func(name, password string, cost int) {
-		hash := newHash(t, password, cost)
-		if strings.HasPrefix(name, "$2") {
-			hash = name + hash[3:]
-		}
-		users = append(users, fmt.Sprintf(`{"id":%d,"username":%q,"email":"a@b","hashed_password":%q,"is_active":%v}`,
-			len(users)+1, name, hash, name != "disabled"))
-		writeFile(t, s.path, "["+strings.Join(users, ",")+"]")
-	}
-	longest := strings.Repeat("x", 72)
-	add("enrico", password, 5)
-	add("cheap", password, 4)
-	add("cyclic", "abcdefgh", 5)
-	add("longest", longest, 5)
-	add("$2b", password, 5) // passlib
-	add("$2y", password, 5) // htpasswd
-	add("disabled", password, 5)
-	attempt := func(username, password, reason string, rounds int) {
-		t.Run(fmt.Sprintf("%.9s %.17q %d", username, password, rounds), func(t *testing.T) {
-			before := len(s.log.String())
-			if a := s.login(t, username, password); reason == "" {
-				a.contains(t, 200, `"Login successful"`)
-			} else {
-				a.is(t, 401, wrongLogin).header(t, "WWW-Authenticate", `Bearer realm="auth"`)
-			}
-			log := s.log.String()[before:]
-			if !strings.Contains(log, fmt.Sprintf(" rounds=%d ", rounds)) || !strings.Contains(log, reason) {
-				t.Errorf("not %d rounds, or not %q: %s", rounds, reason, log)
-			}
-		})
-	}
-	for _, row := range [][3]string{
-		{"enrico", password}, {"cheap", password}, {"cyclic", "abcdefgh"}, {"longest", longest}, {"$2b", password}, {"$2y", password},
-		{"enrico", "wrong", `reason="wrong password"`},
-		{"enrico", password + " ", `reason="wrong password"`},
-		{"cheap", "wrong", `reason="wrong password"`},
-		{"nobody", password, `reason="unknown user"`},
-		{"enrico ", password, `reason="unknown user"`},
-		{strings.Repeat("x", 60_000), password, `reason="unknown user"`},
-		{"disabled", password, `reason="disabled user"`},
-	} {
-		attempt(row[0], row[1], row[2], 32)
-	}
+	passlib := "$2b" + newHash(t, password, 5)[3:]
+	htpasswd := "$2y" + newHash(t, password, 5)[3:]
 
-	// bcrypt can't tell these from the right password, so it isn't asked.
-	before := strings.Count(s.log.String(), " rounds=")
-	for _, row := range [][2]string{{"longest", longest + "x"}, {"longest", longest + "\xff"}, {"cyclic", "abcdefgh\x00abcdefgh"}, {"nobody", longest + "x"}} {
-		s.login(t, row[0], row[1]).is(t, 401, wrongLogin).header(t, "WWW-Authenticate", `Bearer realm="auth"`)
+	lines := []string{
+		userLine(1, "enrico", newHash(t, password, 5), true),
+		userLine(2, "cheap", newHash(t, password, 4), true),
+		userLine(3, "longest", newHash(t, strings.Repeat("x", 72), 5), true),
+		userLine(4, "cyclic", newHash(t, "abcdefgh", 5), true),
+		userLine(5, "passlib", passlib, true),
+		userLine(6, "htpasswd", htpasswd, true),
+		userLine(7, "disabled", newHash(t, password, 5), false),
 	}
-	if log := s.log.String(); strings.Count(log, `reason="no user can have this password"`) != 4 || strings.Count(log, " rounds=") != before {
-		t.Errorf("bcrypt was asked, or the reason is missing:\n%s", log)
-	}
-	if strings.Contains(s.log.String(), "level=WARN") {
-		t.Error("a warning came too early")
-	}
-	add("dear", password, 6)
-	for _, name := range []string{"enrico", "dear", "cheap"} {
-		attempt(name, password, "", 64)
-	}
-	attempt("nobody", password, `reason="unknown user"`, 64)
-	s.logged(t, `msg="a stored hash costs more than -cost: every log-in takes that long" highest=6`)
+	edit(t, s.path, "["+strings.Join(append(lines, more...), ",\n")+"]")
+	return s
 }
 
-// TestBcryptError: the log says what failed, the client isn't told.
+const equalWork = "A stranger must not learn from the time who has an account: " +
+	"each try does 2^cost rounds of bcrypt: see compare in auth.go."
+
+// TestSameWork counts the rounds of bcrypt of right and wrong log-ins. 2^5 is 32.
+func TestSameWork(t *testing.T) {
+	s := workService(t)
+
+	for _, row := range []struct{ name, username, password string }{
+		{"as always", "enrico", password},
+		{"a hash of a lower cost", "cheap", password},
+		{"a password of 72 bytes", "longest", strings.Repeat("x", 72)},
+		{"a hash by passlib", "passlib", password},
+		{"a hash by htpasswd", "htpasswd", password},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// How many rounds it did is in the log.
+			before := s.log.Len()
+			s.logInAs(row.username, row.password).contains(t, 200, `"Login successful"`,
+				"The right password must log in, whatever has made its hash.")
+			same(t, "rounds of bcrypt", rounds(s.log.from(before)), "32", equalWork)
+		})
+	}
+
+	for _, row := range []struct{ name, username, password, reason string }{
+		{"a wrong password", "enrico", "wrong", "wrong password"},
+		{"a blank too many", "enrico", password + " ", "wrong password"},
+		{"a hash of a lower cost, wrong", "cheap", "wrong", "wrong password"},
+		{"an unknown user", "nobody", password, "unknown user"},
+		{"a blank in the name", "enrico ", password, "unknown user"},
+		{"a long name", strings.Repeat("x", 60_000), password, "unknown user"},
+		{"a disabled user", "disabled", password, "disabled user"},
+		{"a disabled user, wrong", "disabled", "wrong", "wrong password"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// The answer is the same, the work is the same, and only the log tells them apart.
+			before := s.log.Len()
+			s.logInAs(row.username, row.password).is(t, 401, wrongLogin, equalAnswers).
+				header(t, "WWW-Authenticate", askForToken, sayHow)
+			same(t, "rounds of bcrypt", rounds(s.log.from(before)), "32", equalWork)
+			s.logged(t, `reason="`+row.reason+`"`, "The log must say why a log-in is refused.")
+		})
+	}
+}
+
+// TestDearHash has a hash that costs more than -cost. Every log-in takes that long. 2^6 is 64.
+func TestDearHash(t *testing.T) {
+	s := workService(t)
+	s.logInAs("enrico", password).contains(t, 200, `"Login successful"`,
+		"The right password must log in.")
+	check(t, !strings.Contains(s.log.String(), "level=WARN"), "A warning must have a reason.",
+		"the log has a warning, want none:\n%s", s.log.end())
+
+	s = workService(t, userLine(8, "dear", newHash(t, password, 6), true))
+	for _, name := range []string{"enrico", "cheap", "dear", "disabled", "nobody"} {
+		t.Run(name, func(t *testing.T) {
+			before := s.log.Len()
+			s.logInAs(name, password)
+			same(t, "rounds of bcrypt for "+name, rounds(s.log.from(before)), "64", equalWork)
+		})
+	}
+	s.logged(t, `level=WARN msg="a stored hash costs more than -cost: `+
+		`every log-in takes that long" highest=6`,
+		"If a hash makes every log-in slow, the log must say so.")
+}
+
+// TestSameTime measures what TestSameWork counts. Other programs make some tries slow, so the
+// fastest of several counts.
+func TestSameTime(t *testing.T) {
+	const cost = 5
+	rows := []struct {
+		name, hash, password string
+		fastest              time.Duration
+	}{
+		{"the right password", newHash(t, password, cost), password, time.Hour},
+		{"a wrong password", newHash(t, password, cost), "wrong", time.Hour},
+		{"a hash of a lower cost", newHash(t, password, cost-1), password, time.Hour},
+		{"an unknown user", "", password, time.Hour},
+	}
+
+	// All in turn, a few times.
+	for range 12 {
+		for i, row := range rows {
+			start := time.Now()
+			compare(row.hash, row.password, cost)
+			rows[i].fastest = min(row.fastest, time.Since(start))
+		}
+	}
+
+	right := rows[0].fastest
+	for _, row := range rows {
+		check(t, row.fastest > right*3/5 && row.fastest < right*5/3, equalWork,
+			"%s takes %v, want about %v as the right password does", row.name, row.fastest, right)
+	}
+}
+
+// TestImpossiblePasswords tries passwords that bcrypt can't tell from the right one: it reads 72
+// bytes, and abcdefgh\0abcdefgh has the same hash as abcdefgh. Sign-up takes none of them.
+func TestImpossiblePasswords(t *testing.T) {
+	s := workService(t)
+	longest := strings.Repeat("x", 72)
+
+	for _, row := range []struct{ name, username, password string }{
+		{"73 bytes", "longest", longest + "x"},
+		{"73 bytes, not UTF-8", "longest", longest + "\xff"},
+		{"twice with a NUL between", "cyclic", "abcdefgh\x00abcdefgh"},
+		{"73 bytes of nobody", "nobody", longest + "x"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// The answer is that to a wrong password, at once.
+			before := s.log.Len()
+			s.logInAs(row.username, row.password).
+				is(t, 401, wrongLogin,
+					"A password must count to its last byte: see possiblePassword in auth.go.").
+				header(t, "WWW-Authenticate", askForToken, sayHow)
+			same(t, "rounds of bcrypt", rounds(s.log.from(before)), "none",
+				"bcrypt can't check such a password, so it must not be asked.")
+			s.logged(t, `reason="no user can have this password"`,
+				"The log must say why a log-in is refused.")
+		})
+	}
+}
+
+// TestBcryptError lets bcrypt fail: there is no cost 40.
 func TestBcryptError(t *testing.T) {
 	s := newService(t)
 	s.server.store.cost = 40
-	s.signup(t, lessonSignup).is(t, 500, `{"detail":"Internal Server Error"}`)
-	s.logged(t, `level=ERROR msg="refused the request" req=1 status=500 detail="Internal Server Error" reason="crypto/bcrypt: cost 40`)
+	s.postSignup(lessonSignup).is(t, 500, serverError, "The client isn't told what fails inside.")
+	s.logged(t, `level=ERROR msg="refused the request" req=1 status=500 `+
+		`detail="Internal Server Error" reason="crypto/bcrypt: cost 40`,
+		"The log must say what fails inside.")
 }
 
-// The users file
+// ---- The users file ----
 
-// TestCrash kills the program while clients sign up. All who were told 201 are in the file.
+// TestCrash kills the program while clients sign up. Whoever was told 201 is in the file.
 func TestCrash(t *testing.T) {
 	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
 	p := start(t, "-cost", "4", secret)
-	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
-	if text := readFile(t, p.path); !regexp.MustCompile(`^\[\n{"id":1,"username":"enrico","email":"enrico@example.com","hashed_password":"\$2a\$04\$[^"]{53}","is_active":true}\n\]\n$`).MatchString(text) {
-		t.Errorf("the file is\n%s", text)
-	}
-	token := p.token(t, "enrico", password)
+	p.signUpAs(t, "enrico")
+	token := p.tokenFor(t, "enrico")
+
 	for round := range 4 {
+		// Four clients sign up, until the program is gone.
 		created := make(chan string, 4000)
-		go together(4, func(client int) int {
+		signUpUntilKilled := func(client int) int {
 			for i := range 1000 {
 				name := fmt.Sprintf("u%d-%d-%d", round, client, i)
-				a, err := p.try("POST", "/auth/signup", strings.ReplaceAll(lessonSignup, "enrico", name), "Content-Type", asJSON)
-				if err != nil {
-					return 0 // killed
+				if p.postSignup(signupOf(name)).status != 201 {
+					break
 				}
-				a.is(t, 201, a.body)
 				created <- name
 			}
 			return 0
-		})
+		}
+		ended := make(chan map[int]int)
+		go func() { ended <- together(4, signUpUntilKilled) }()
+
+		// Each round kills it a little later.
 		await(t, "some sign-ups", func() bool { return len(created) > 5+11*round })
 		p.kill()
+		<-ended
 		text := readFile(t, p.path)
 		for range len(created) {
-			if name := <-created; !strings.Contains(text, `"`+name+`"`) {
-				t.Errorf("%s was told 201, and the file is\n%s", name, text)
-			}
+			name := <-created
+			check(t, strings.Contains(text, `"`+name+`"`),
+				"201 means that the user is on the disk: see save in store.go.",
+				"%s was told 201, and after a kill the file doesn't have it", name)
 		}
+
+		// The next start finds a whole file, and removes what the last one left.
 		p = start(t, "-cost", "4", "-users", p.path, secret)
-		if entries, _ := os.ReadDir(filepath.Dir(p.path)); len(entries) != 1 {
-			t.Errorf("a temporary file stays: %v", entries)
-		}
-		p.me(t, token).contains(t, 200, `"enrico"`)
+		onlyFile(t, p.path)
+		p.whoAmI(token).is(t, 200, enrico, "With AUTH_SECRET, tokens must outlive the process.")
 	}
+
 	p.kill()
-	start(t, "-users", p.path, "AUTH_SECRET="+strings.Repeat("o", 32)).me(t, token).is(t, 401, wrongToken)
+	p = start(t, "-users", p.path, "AUTH_SECRET="+strings.Repeat("o", 32))
+	p.whoAmI(token).is(t, 401, wrongToken, "With another AUTH_SECRET, old tokens must be refused.")
 }
 
-// TestBrokenEdits expects a fault to be logged once, and the edit neither used nor overwritten.
+// onlyFile expects that the users file is alone in its folder.
+func onlyFile(t testing.TB, path string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	must(t, err)
+	check(t, len(entries) == 1,
+		"No temporary file may stay: see writeTemp and removeLeftovers in store.go.",
+		"the folder has %v\nwant only %s", entries, filepath.Base(path))
+}
+
+// twoUsers returns a users file with enrico and anna.
+func twoUsers(hash string) string {
+	one, two := userLine(1, "enrico", hash, true), userLine(2, "anna", hash, true)
+	return "[\n" + one + ",\n" + two + "\n]\n"
+}
+
+// TestBrokenEdits makes mistakes in an editor. The log names each once, with its line or its user.
 func TestBrokenEdits(t *testing.T) {
 	hash := newHash(t, password, 4)
-	one := `{"id":1,"username":"enrico","email":"e@example.com","hashed_password":"` + hash + `","is_active":true}`
-	two := strings.NewReplacer(`"id":1`, `"id":2`, "enrico", "anna").Replace(one)
-	users := strings.NewReplacer("ONE", one, "TWO", two)
-	both := users.Replace("[\nONE,\nTWO\n]\n")
-	for _, row := range []struct{ name, old, new, want string }{ // in both users, old becomes new
+	both := twoUsers(hash)
+	one, two := userLine(1, "enrico", hash, true), userLine(2, "anna", hash, true)
+
+	for _, row := range []struct{ name, old, new, want string }{ // in the file, old becomes new
+		// The text is no JSON.
 		{"empty", both, "", `line 1: not valid JSON: unexpected end of JSON input`},
 		{"half a document", two[20:] + "\n]\n", "", `line 3: not valid JSON`},
 		{"no bracket", "]", "", `line 4: not valid JSON: unexpected end of JSON input`},
@@ -517,255 +1303,400 @@ func TestBrokenEdits(t *testing.T) {
 		{"two commas", ",\n", ",\n,\n", `line 3: not valid JSON`},
 		{"a comma missing", ",\n", "\n", `line 3: not valid JSON`},
 		{"a second document", "]\n", "]\n[]\n", `line 5: not valid JSON: invalid character`},
+
+		// It is JSON, and no array of users.
 		{"an object", both, one, `line 1: not an array of users; an empty one is []`},
 		{"null alone", both, "null", `line 1: null is not an array of users; an empty one is []`},
-		{"null", two, "null", `user 2 (""): id`},
-		{"duplicate ids", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used twice`},
-		{"duplicate names", `{"id":2,"username":"anna"`, "\n" + ` {"id":2,"username":"ENRICO"`, `user 2 ("ENRICO"): username`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id has the wrong type: number 1.5`},
+		{"null as a user", two, "null", `user 2 (""): id`},
+
+		// A user has a fault.
+		{"one id twice", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used`},
+		{"an id of 0", `"id":1`, `"id":0`, `user 1 ("enrico"): id is missing, below 1`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id can't be a number 1.5`},
+		{"one name twice", `"anna"`, `"ENRICO"`, `user 2 ("ENRICO"): username`},
 		{"no name", `"anna"`, `""`, `user 2 (""): username`},
-		{"no e-mail", `"e@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
+		{"no e-mail", `"enrico@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
+
+		// A hash, or the rest, has a fault.
 		{"a password", hash, password, `user 1 ("enrico"): hashed_password`},
 		{"a hash too short", hash, hash[:59], `user 1 ("enrico"): hashed_password`},
 		{"a hash of another alphabet", hash, hash[:59] + "!", `user 1 ("enrico"): hashed_password`},
 		{"a hash that takes hours", "$04$", "$31$", `user 1 ("enrico"): hashed_password`},
 		{"is_active misspelt", "is_active", "isactive", `user 1 ("enrico"): is_active`},
-		{"Latin-1", "anna", "\xfc", `line 3: not UTF-8: save the file as UTF-8`},
+		{"Latin-1", "anna", "\xfc", `not UTF-8: save the file as UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
-			writeFile(t, s.path, both)
-			token := s.token(t, "enrico", password)
-			text := strings.Replace(both, row.old, row.new, 1)
-			writeFile(t, s.path, text)
+			edit(t, s.path, both)
+			token := s.tokenFor(t, "enrico")
+			text := replace(t, both, row.old, row.new)
+			edit(t, s.path, text)
+
+			// Log-ins go on with the last good users. Sign-ups wait until the file is mended.
 			for range 2 {
-				s.me(t, token).contains(t, 200, `"e@example.com"`)
-				s.signup(t, lessonSignup).is(t, 503, notStored).header(t, "Retry-After", "5")
+				s.whoAmI(token).is(t, 200, enrico,
+					"While the file has a fault, the last good users must stay.")
+				s.postSignup(signupOf("carla")).
+					is(t, 503, notStored,
+						"An edit with a fault must not be overwritten: see create in store.go.").
+					header(t, "Retry-After", "5", sayWhen)
 			}
+			same(t, "the users file", readFile(t, s.path), text,
+				"An edit with a fault must not be overwritten.")
+
+			// The log says it once, without the hash or the password. So does the next start.
 			want := s.path + ": " + row.want
-			if log := strings.ReplaceAll(s.log.String(), `\"`, `"`); strings.Count(log, want) != 1 || strings.Contains(log, hash) || strings.Contains(log, password) {
-				t.Errorf("the log has not %s once:\n%s", want, log)
-			}
-			if s.server.store.stamp == nil {
-				t.Error("the faulty file is read again at each look")
-			}
-			if _, err := openStore(s.path, 4, discard); err == nil || !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("at the start: %v", err)
-			}
-			if readFile(t, s.path) != text {
-				t.Error("the edit was overwritten")
-			}
-			writeFile(t, s.path, both)
-			if status := s.signUp(t, "carla"); status != 201 {
-				t.Errorf("mended, sign-up gets %d", status)
-			}
+			log := strings.ReplaceAll(s.log.String(), `\"`, `"`)
+			check(t, strings.Count(log, want) == 1,
+				"The log must name a fault once: see reload in store.go.",
+				"the log names it %d times, want once: %s\n%s",
+				strings.Count(log, want), want, s.log.end())
+			check(t, !strings.Contains(log, hash) && !strings.Contains(log, password),
+				"No password and no hash may be in the log.", "the log has one:\n%s", s.log.end())
+			check(t, s.server.store.stamp != nil,
+				"A file with a fault must be read once, not at each look-up.",
+				"the store has no stamp of the file, want one")
+			_, err := openStore(s.path, 4, discard)
+			check(t, err != nil && strings.HasPrefix(err.Error(), want),
+				"The program must not start with a faulty file.",
+				"at the start came %s\nwant %s", errorText(err), want)
+
+			edit(t, s.path, both)
+			s.postSignup(signupOf("carla")).contains(t, 201, "User created",
+				"Once mended, all must go on.")
 		})
 	}
-	path := filepath.Join(t.TempDir(), "users.json")
-	for n := range strings.TrimSpace(both) {
-		writeFile(t, path, both[:n])
-		if _, err := openStore(path, 4, discard); err == nil {
-			t.Fatalf("cut at %d: no error", n)
+}
+
+// TestCutFile cuts a users file at each byte. No part of it is taken for a whole one.
+func TestCutFile(t *testing.T) {
+	both := strings.TrimSpace(twoUsers(newHash(t, password, 4)))
+	for n := range both {
+		if _, err := parse([]byte(both[:n]), 4); err == nil {
+			t.Errorf("Half of a users file must not be taken for a whole one.\n"+
+				"came: no error for the first %d bytes of\n%s", n, both)
 		}
 	}
-	// If its time grew with the square of the size, this would take an hour.
-	text := manyUsers(t, path, 50_000)
-	text = bytes.Replace(text, []byte(`"id":50000,`), []byte(`"id":49999,`), 1)
-	if _, err := parse(text, 4); err == nil || !strings.HasPrefix(err.Error(), `user 50000 ("user50000"): id`) {
-		t.Error(err)
+}
+
+// TestReadingTime measures how long it takes to find a fault at the end of a large file.
+func TestReadingTime(t *testing.T) {
+	good := string(manyUsers(t, filepath.Join(t.TempDir(), "users.json"), 5000))
+	for _, row := range []struct{ name, old, new, want string }{
+		{"no fault", "[", "[", "no error"},
+		{"a used id", `"id":5000,`, `"id":4999,`, `user 5000 ("user5000"): id`},
+		{"a missing bracket", "\n]", "", `line 5001: not valid JSON`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text := []byte(replace(t, good, row.old, row.new))
+			var err error
+
+			// Other programs make some readings slow, so the fastest of several counts.
+			ours, plain := time.Hour, time.Hour
+			for range 5 {
+				start := time.Now()
+				_, err = parse(text, 4)
+				ours = min(ours, time.Since(start))
+
+				start = time.Now()
+				must(t, json.Unmarshal([]byte(good), new([]user)))
+				plain = min(plain, time.Since(start))
+			}
+
+			check(t, strings.HasPrefix(errorText(err), row.want),
+				"A fault must be named with its line or its user: see parse in store.go.",
+				"came %s\nwant %s", errorText(err), row.want)
+			check(t, ours <= 3*plain, "Reading must take at most 3 times as long as json.Unmarshal.",
+				"5,000 users took %v\nwant at most 3 times %v", ours, plain)
+		})
 	}
+}
+
+// TestHugeFile makes the users file larger than 1 GB: with a hole, which needs no disk.
+func TestHugeFile(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	must(t, os.Truncate(s.path, 1<<30+1))
+
+	const promise = "A users file over 1 GB must be refused, unread: see readText in store.go."
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	s.whoAmI(token).is(t, 200, enrico, promise)
+	s.postSignup(signupOf("anna")).is(t, 503, notStored, promise)
+	_, err := openStore(s.path, 4, discard)
+	runtime.ReadMemStats(&after)
+
+	check(t, strings.HasSuffix(errorText(err), "users.json has more than 1073741824 bytes"),
+		promise,
+		"at the start came %s\nwant that it has more than 1073741824 bytes", errorText(err))
+	s.logged(t, "users.json has more than 1073741824 bytes", promise)
+	megabytes := (after.TotalAlloc - before.TotalAlloc) >> 20
+	check(t, megabytes < 100, promise, "it took %d MB of memory, want nearly none", megabytes)
 }
 
 // TestEdits edits the file as editors do. The next request sees it, and a sign-up keeps it.
 func TestEdits(t *testing.T) {
-	for name, edit := range map[string]func(path, text string) error{
-		"truncate and write (VS Code, nano)": func(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) },
-		"write and rename (vim, sed -i)": func(path, text string) error {
-			return errors.Join(os.WriteFile(path+"~", []byte(text), 0o600), os.Rename(path+"~", path))
-		},
-		"move away and write": func(path, text string) error {
+	for _, row := range []struct {
+		name string
+		edit func(path, text string) error
+	}{
+		// Three ways to save a text.
+		{"truncate and write (VS Code, nano)", func(path, text string) error {
+			return os.WriteFile(path, []byte(text), 0o600)
+		}},
+		{"write and rename (vim, sed -i)", func(path, text string) error {
+			return errors.Join(os.WriteFile(path+"~", []byte(text), 0o600), os.Rename(path+"~",
+				path))
+		}},
+		{"move away and write", func(path, text string) error {
 			return errors.Join(os.Rename(path, path+"~"), os.WriteFile(path, []byte(text), 0o600))
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel() // it sleeps most of the time
+
+			// Each edit sets another e-mail address.
 			s := newService(t)
-			s.signUp(t, "enrico")
-			token := s.token(t, "enrico", password)
+			s.signUpAs(t, "enrico")
+			token := s.tokenFor(t, "enrico")
 			mails := regexp.MustCompile(`\w+@example.com`)
-			for i := range 24 {
-				time.Sleep(20 * time.Millisecond) // two edits within a tick of the file's clock: the second may be seen late
+
+			for i := range 15 {
+				// The clock of files moves in steps: two edits in one step may be seen late.
+				time.Sleep(20 * time.Millisecond)
 				mail := fmt.Sprintf("mail%02d@example.com", i)
-				must(t, edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
-				s.me(t, token).contains(t, 200, mail)
-				if i%3 == 0 && s.signUp(t, fmt.Sprint("user", i)) != 201 || !strings.Contains(readFile(t, s.path), mail) {
-					t.Fatalf("after an edit and a sign-up:\n%s", readFile(t, s.path))
+				must(t, row.edit(s.path, mails.ReplaceAllString(readFile(t, s.path), mail)))
+				s.whoAmI(token).contains(t, 200, mail,
+					"The next request must see an edit: see look in store.go.")
+
+				if i%3 == 0 {
+					s.signUpAs(t, fmt.Sprint("user", i))
+					text := readFile(t, s.path)
+					check(t, strings.Contains(text, mail),
+						"A sign-up must keep an edit: see save in store.go.",
+						"the file is\n%s\nwant %s", text, mail)
 				}
 			}
 		})
 	}
 }
 
-// TestStamps: a stamp is that of a file, its size and its time.
+// TestStamps compares the stamps of files. A stamp is the file, its size and its time.
 func TestStamps(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.json")
-	stamp := func(name, text string, second int64) fs.FileInfo {
-		writeFile(t, path+name, text)
-		must(t, os.Chtimes(path+name, time.Unix(second, 0), time.Unix(second, 0)))
-		info, err := os.Stat(path + name)
+	stamp := func(path, text string, second int64) fs.FileInfo {
+		writeFile(t, path, text)
+		must(t, os.Chtimes(path, time.Unix(second, 0), time.Unix(second, 0)))
+		info, err := os.Stat(path)
 		must(t, err)
 		return info
 	}
-	first := stamp("", "[]", 1)
-	for name, other := range map[string]fs.FileInfo{
-		"another size": stamp("", "[ ]", 1), "another time": stamp("", "[]", 2), "another file": stamp("~", "[]", 1), "no file": nil,
+	first := stamp(path, "[]", 1)
+
+	for _, row := range []struct {
+		name  string
+		other fs.FileInfo
+		want  bool
+	}{
+		// Is it the stamp of the first one?
+		{"another size", stamp(path, "[ ]", 1), false},
+		{"another time", stamp(path, "[]", 2), false},
+		{"another file", stamp(path+"~", "[]", 1), false},
+		{"no file", nil, false},
+		{"the same", stamp(path, "[]", 1), true},
 	} {
-		if sameStamp(first, other) || sameStamp(other, first) {
-			t.Errorf("%s has the same stamp", name)
-		}
+		t.Run(row.name, func(t *testing.T) {
+			// Compare in both directions.
+			const promise = "A file must be read again if it is another one, or has another size " +
+				"or time."
+			same(t, "sameStamp(first, other)", sameStamp(first, row.other), row.want, promise)
+			same(t, "sameStamp(other, first)", sameStamp(row.other, first), row.want, promise)
+		})
 	}
-	if !sameStamp(first, stamp("", "[]", 1)) || !sameStamp(nil, nil) {
-		t.Error("the same file has another stamp")
-	}
+	same(t, "sameStamp(nil, nil)", sameStamp(nil, nil), true,
+		"A file that is still missing is not read again.")
 }
 
-// TestSnapshot checks that a save changes no snapshot that a request may still read.
+// TestSnapshot saves while a request has an older snapshot.
 func TestSnapshot(t *testing.T) {
 	s := newStore(t, discard)
 	before := s.current()
-	_, err := s.create(t.Context(), user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4)})
+	_, err := s.create(t.Context(),
+		user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4)})
 	must(t, err)
-	if len(before.byID) != 0 || len(before.byName) != 0 || before.maxID != 0 || string(before.text) != "[]" {
-		t.Errorf("the old snapshot is %+v", before)
-	}
-	if u := s.current().named("Enrico"); u == nil || u.ID != 1 {
-		t.Error("the new snapshot has no user")
-	}
+
+	const promise = "A snapshot must never change: a request may still read it (see with in " +
+		"store.go)."
+	same(t, "users by id in the old snapshot", len(before.byID), 0, promise)
+	same(t, "users by name in the old snapshot", len(before.byName), 0, promise)
+	same(t, "the highest id in the old snapshot", before.maxID, 0, promise)
+	same(t, "the text of the old snapshot", string(before.text), "[]", promise)
+	check(t, s.current().named("Enrico") != nil, "The next look-up must see who signed up.",
+		"the new snapshot doesn't have Enrico, want user 1")
 }
 
-// TestFaultEnds: a look has met a fault during a save. The save ends it.
+// TestFaultEnds has a look-up that meets half of an edit. The next save ends the fault.
 func TestFaultEnds(t *testing.T) {
 	s := newStore(t, discard)
 	before := s.current()
 	s.readErr = errors.New("half of an edit")
-	must(t, s.save(before, before.withUser(&user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)})))
-	if users, err := s.look(); err != nil || users.named("enrico") == nil {
-		t.Errorf("after the save: %v, %v", users.named("enrico"), err)
-	}
+	enrico := &user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)}
+	must(t, s.save(before, before.with(enrico)))
+
+	users, err := s.look()
+	check(t, err == nil && users.named("enrico") != nil,
+		"A save must end the fault that a look-up has met.",
+		"came %s\nwant no fault, and enrico", errorText(err))
 }
 
-// TestUnseenEdit edits the file so that its stamp stays the same. A sign-up does not overwrite the edit.
+// TestUnseenEdit edits the file and puts its old time back (touch -r). Look-ups can't see that.
 func TestUnseenEdit(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
+	s.signUpAs(t, "enrico")
 	old := time.Now().Add(-time.Hour).Truncate(time.Second)
 	must(t, os.Chtimes(s.path, old, old))
-	token := s.token(t, "enrico", password)
-	edited := strings.Replace(readFile(t, s.path), "enrico@", "edited@", 1)
+	token := s.tokenFor(t, "enrico")
+
+	edited := replace(t, readFile(t, s.path), "enrico@", "edited@")
 	writeFile(t, s.path, edited)
 	must(t, os.Chtimes(s.path, old, old))
-	s.me(t, token).contains(t, 200, "enrico@")
-	s.signup(t, strings.ReplaceAll(lessonSignup, "enrico", "anna")).is(t, 503, notStored)
-	if readFile(t, s.path) != edited {
-		t.Error("the edit was overwritten")
-	}
-	s.me(t, token).contains(t, 200, "edited@")
-	if status := s.signUp(t, "anna"); status != 201 {
-		t.Errorf("then sign-up gets %d", status)
-	}
+
+	// A sign-up compares the text. It starts over after that.
+	const promise = "An edit must not be overwritten, whatever the clock shows: see unedited in " +
+		"store.go."
+	s.postSignup(signupOf("anna")).is(t, 503, notStored, promise)
+	same(t, "the users file", readFile(t, s.path), edited, promise)
+	s.whoAmI(token).contains(t, 200, "edited@", promise)
+	s.signUpAs(t, "anna")
 }
 
 // TestGone takes the file away for a while. Nobody is forgotten.
 func TestGone(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
-	token := s.token(t, "enrico", password)
-	step := func(err error, status int, logged string) {
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	const promise = "If the users file is gone, the last good users must stay until it is back: " +
+		"see reload in store.go."
+	meanwhile := func(status int, body, logged string) {
 		t.Helper()
-		s.me(t, token).contains(t, 200, `"enrico"`)
-		if got := s.signUp(t, "enrico"); got != status || err != nil {
-			t.Errorf("sign-up gets %d, want %d (%v)", got, status, err)
-		}
-		s.logged(t, logged)
+		s.whoAmI(token).is(t, 200, enrico, promise)
+		s.postSignup(lessonSignup).is(t, status, body, promise)
+		s.logged(t, logged, promise)
 	}
-	step(os.Rename(s.path, s.path+"~"), 503, "users.json is gone: put it back, or begin without users: echo '[]' > ")
-	step(os.Mkdir(s.path, 0o700), 503, "users.json is not a file, but a folder, a pipe or a device")
-	if n := strings.Count(s.log.String(), "users file can't be read: log-ins"); n != 2 {
-		t.Errorf("two faults are logged %d times", n)
-	}
-	step(errors.Join(os.Remove(s.path), os.Rename(s.path+"~", s.path)), 400, `msg="read the users file" users=1`)
-	writeFile(t, s.path, "[]")
-	s.me(t, token).is(t, 401, wrongToken)
+
+	must(t, os.Rename(s.path, s.path+"~"))
+	meanwhile(503, notStored,
+		"users.json is gone: put it back, or begin without users: echo '[]' > ")
+
+	must(t, os.Mkdir(s.path, 0o700))
+	meanwhile(503, notStored, "users.json is not a file, but a folder, a pipe or a device")
+	same(t, "faults in the log", strings.Count(s.log.String(), "users file can't be read: log-ins"),
+		2,
+		"The log must name each fault once.")
+
 	must(t, os.Remove(s.path))
-	if status := s.signUp(t, "anna"); status != 201 {
-		t.Errorf("without file and users: %d", status)
-	}
+	must(t, os.Rename(s.path+"~", s.path))
+	meanwhile(400, userExists, `msg="read the users file" users=1`)
+
+	// An empty file is no fault. After it, a missing file isn't one either.
+	edit(t, s.path, "[]")
+	s.whoAmI(token).is(t, 401, wrongToken,
+		"The file is the truth: who is not in it has no account.")
+	must(t, os.Remove(s.path))
+	s.postSignup(signupOf("anna")).is(t, 201, userCreated, "A missing file must be an empty store.")
 }
 
-// TestHandWritten checks that a save keeps what a person wrote.
+// TestHandWritten has a file with notes and a form of its own. A save keeps them.
 func TestHandWritten(t *testing.T) {
 	s := newService(t)
-	text := strings.Replace("[\r\n  {\r\n \"note\":\"<b>\\u00fc ]\",\t\"id\": 7,\"username\":\"Enrico\",\"email\":\"e@b\",\r\n"+
-		`"hashed_password":"HASH","is_active":true,"tags":[1.50,{"a":null}]}`, "HASH", newHash(t, password, 4), 1)
-	writeFile(t, s.path, "\ufeff"+text+"\r\n ]\r\n\r\n")
-	s.login(t, "enrico", password).contains(t, 200, `"user_id":7`)
-	s.signUp(t, "anna")
-	s.signUp(t, "carla")
-	want := text + ",\n" + `{"id":8,"username":"anna",…,"is_active":true}` + ",\n" + `{"id":9,"username":"carla",…,"is_active":true}` + "\n]\n"
-	if got := regexp.MustCompile(`"email":"\w+@example.*?"\$.*?"`).ReplaceAllString(readFile(t, s.path), "…"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	writeFile(t, s.path, strings.Replace(text, `"id": 7`, `"id": 9223372036854775807`, 1)+"]")
-	if status := s.signUp(t, "dora"); status != 503 {
-		t.Errorf("sign-up without a free id: %d", status)
-	}
-	s.logged(t, "no id is left after 9223372036854775807")
+	text := "[\r\n  {\r\n \"note\":\"<b>\\u00fc ]\",\t\"id\": 7,\"username\":\"Enrico\"," +
+		"\"email\":\"e@b\",\r\n" + `"hashed_password":"` + newHash(t, password, 4) + `",` +
+		`"is_active":true,"tags":[1.50,{"a":null}]}`
+	edit(t, s.path, "\ufeff"+text+"\r\n ]\r\n\r\n")
+	s.logInAs("enrico", password).contains(t, 200, `"user_id":7`,
+		"The name and the id must be those of the file.")
+
+	// Two more users come to the end.
+	s.signUpAs(t, "anna")
+	s.signUpAs(t, "carla")
+	mailAndHash := regexp.MustCompile(`"email":"\w+@example.*?"\$.*?"`)
+	came := mailAndHash.ReplaceAllString(readFile(t, s.path), "…")
+	want := text + ",\n" +
+		`{"id":8,"username":"anna",…,"is_active":true}` + ",\n" +
+		`{"id":9,"username":"carla",…,"is_active":true}` + "\n]\n"
+	same(t, "the users file", came, want,
+		"What a person wrote must stay as it is: see textWith in store.go.")
+
+	// There is no id above the highest.
+	edit(t, s.path, replace(t, text, `"id": 7`, `"id": 9223372036854775807`)+"]")
+	const promise = "If no id is left, a sign-up must be refused, not get a wrong one."
+	s.postSignup(signupOf("dora")).is(t, 503, notStored, promise)
+	s.logged(t, "no id is left after 9223372036854775807", promise)
 }
 
-// TestModesAndLinks checks modes, links and refusals.
-func TestModesAndLinks(t *testing.T) {
+// TestModes looks at the mode of the users file.
+func TestModes(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("needs modes, links and pipes")
+		t.Skip("Windows has no modes")
 	}
+	for _, umask := range []string{"000", "077"} {
+		t.Run("umask "+umask, func(t *testing.T) {
+			p := start(t, "-cost", "4", "UMASK="+umask)
+			for _, name := range []string{"enrico", "anna"} {
+				p.signUpAs(t, name)
+				info, err := os.Stat(p.path)
+				must(t, err)
+				same(t, "the mode after the sign-up of "+name, info.Mode().String(), "-rw-------",
+					"Only the owner may read the password hashes.")
+				must(t, os.Chmod(p.path, 0o666))
+			}
+		})
+	}
+}
+
+// TestLinks has a link to a link to the users file, and what a killed program left.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real.json"), filepath.Join(dir, "link")
+	writeFile(t, real, "[]")
+	writeFile(t, filepath.Join(dir, ".real.json.authflow-123"), "what a killed program left")
+	writeFile(t, filepath.Join(dir, ".real.json.note"), "what only looks like that")
+	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o700))
+	symlink(t, "../real.json", filepath.Join(dir, "etc", "users.json"))
+	symlink(t, filepath.Join("etc", "users.json"), link)
+
+	start(t, "-cost", "4", "-users", link).signUpAs(t, "enrico")
+
+	const promise = "A link must be followed, not replaced: see followLink in store.go."
+	target, _ := os.Readlink(link)
+	same(t, "the link leads to", target, filepath.Join("etc", "users.json"), promise)
+	check(t, strings.Contains(readFile(t, real), "enrico"), promise,
+		"the file at the end of the links is\n%s\nwant enrico in it", readFile(t, real))
+	left, _ := filepath.Glob(filepath.Join(dir, ".real*"))
+	same(t, "files beside it", fmt.Sprint(left), "["+filepath.Join(dir, ".real.json.note")+"]",
+		"The start must remove what a killed program left, and no other file: see "+
+			"removeLeftovers in store.go.")
+}
+
+// TestNoUsersFile starts with what can't be a users file.
+func TestNoUsersFile(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, umask := range []string{"000", "077"} {
-		p := start(t, "-cost", "4", "-users", at(umask), "UMASK="+umask)
-		for _, name := range []string{"enrico", "anna"} {
-			p.signUp(t, name)
-			if info, err := os.Stat(p.path); err != nil || info.Mode() != 0o600 {
-				t.Errorf("umask %s: %v, %v", umask, info, err)
-			}
-			os.Chmod(p.path, 0o666)
-		}
-	}
-	writeFile(t, at("real.json"), "[]")
-	writeFile(t, at(".real.json.authflow-123"), "what a killed program left")
-	writeFile(t, at(".real.json.note"), "what only looks like that")
-	if err := errors.Join(os.Mkdir(at("etc"), 0o700), os.Symlink("../real.json", at("etc/users.json")), os.Symlink("etc/users.json", at("link")),
-		os.Symlink("missing", at("dangling")), os.Symlink("self", at("self")), exec.Command("mkfifo", at("pipe")).Run()); err != nil {
-		t.Fatal(err)
-	}
-	start(t, "-cost", "4", "-users", at("link")).signUp(t, "enrico")
-	if link, _ := os.Readlink(at("link")); link != "etc/users.json" || !strings.Contains(readFile(t, at("real.json")), "enrico") {
-		t.Errorf("the link is %q", link)
-	}
-	if left, _ := filepath.Glob(at(".real*")); len(left) != 1 {
-		t.Errorf("left: %v", left)
-	}
-	for path, want := range map[string]string{ // what can't be a users file is refused in one line
-		at("pipe"):     at("pipe") + " is not a file, but a folder, a pipe or a device",
-		at("dangling"): "the link " + at("dangling") + " leads nowhere: ",
-		at("self"):     "the link " + at("self") + " leads nowhere: ",
-		at("no/u"):     "make the folder of the users file, or make it readable: open " + at("no"),
+	symlink(t, "missing", at("dangling"))
+	symlink(t, "self", at("self"))
+	must(t, exec.Command(need(t, "mkfifo"), at("pipe")).Run())
+
+	for _, row := range []struct{ name, want string }{
+		{"pipe", at("pipe") + " is not a file, but a folder, a pipe or a device"},
+		{"dangling", at("dangling") + " leads nowhere: "},
+		{"self", at("self") + " leads nowhere: "},
+		{"no/folder", "the folder of the users file can't be read; make it first: "},
 	} {
-		var stderr bytes.Buffer
-		status := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-users", path}, noEnvironment, &stderr)
-		if status != 1 || !strings.HasPrefix(stderr.String(), "authflow: "+want) || strings.Count(stderr.String(), "\n") != 1 {
-			t.Errorf("%s: exit status %d, %s", path, status, &stderr)
-		}
-	}
-	if p := runtime.GOMAXPROCS(0); p != processors+1 {
-		t.Errorf("Go has %d P for %d slots", p, processors)
+		t.Run(row.name, func(t *testing.T) {
+			status, stderr := runBriefly("", "-users", at(row.name))
+			refused(t, status, stderr, 1, "authflow: "+row.want)
+		})
 	}
 }
 
@@ -774,233 +1705,563 @@ func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	mount(t, "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir)
 	p := start(t, "-cost", "4", "-users", filepath.Join(dir, "users.json"))
-	p.signUp(t, "enrico")
+	p.signUpAs(t, "enrico")
 	before := readFile(t, p.path)
-	refused := func(reason string) {
+
+	// A sign-up fails, and changes nothing.
+	fails := func(reason string) {
 		t.Helper()
-		p.signup(t, strings.Replace(lessonSignup, "enrico", "anna", 1)).is(t, 503, notStored).header(t, "Retry-After", "5")
+		const promise = "If the disk takes no file, a sign-up must get 503 and change nothing: " +
+			"see save in store.go."
+		p.postSignup(signupOf("anna")).is(t, 503, notStored, promise).
+			header(t, "Retry-After", "5", sayWhen)
+		p.logged(t, reason, promise)
+		same(t, "the users file", readFile(t, p.path), before, promise)
 		left, _ := filepath.Glob(filepath.Join(dir, ".users*"))
-		if got := readFile(t, p.path); got != before || left != nil {
-			t.Errorf("left are %v, and the file is\n%s", left, got)
-		}
-		p.logged(t, reason)
-		p.login(t, "enrico", password).contains(t, 200, `"user_id":1`)
-		p.login(t, "anna", password).is(t, 401, wrongLogin)
+		same(t, "temporary files", len(left), 0, promise)
+		p.logInAs("enrico", password).contains(t, 200, `"user_id":1`, "Log-ins must go on.")
+		p.logInAs("anna", password).is(t, 401, wrongLogin, promise)
 	}
+
 	filler := filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
-		t.Fatal("the disk isn't full")
+		t.Fatal("This test could not fill the disk.")
 	}
-	refused("no space left on device")
+	fails("no space left on device")
 	must(t, os.Remove(filler))
+
 	mount(t, "-o", "remount,ro", dir)
-	refused("read-only file system")
-	start(t, "-users", p.path).logged(t, `level=WARN msg="sign-ups will get 503: the users file's folder can't be written to"`)
+	fails("read-only file system")
+	start(t, "-users", p.path).logged(t,
+		`level=WARN msg="sign-ups will get 503: the users file's folder can't be written to"`,
+		"The start must say that no sign-up can work.")
+
 	mount(t, "-o", "remount,rw", dir)
 	mount(t, "--bind", p.path, p.path)
-	refused("device or resource busy")
+	fails("device or resource busy")
 }
 
-// TestFailingDisk lets system calls fail or wait, with strace.
-func TestFailingDisk(t *testing.T) {
+// TestSystemCalls watches the system calls of a save.
+func TestSystemCalls(t *testing.T) {
 	p := start(t, "-cost", "4")
-	folder := filepath.Dir(p.path)
-	p.signUp(t, "enrico")
-	token := p.token(t, "enrico", password)
-
-	calls := filepath.Join(t.TempDir(), "calls")
-	stop := strace(t, p, "-y", "-o", calls, "-e", "trace=fsync,/^rename")
-	p.signUp(t, "alma")
+	p.signUpAs(t, "enrico")
+	list := filepath.Join(t.TempDir(), "calls")
+	stop := strace(t, p, "-y", "-o", list, "-e", "trace=/^(fsync|rename.*|.*chmod.*|.*utime.*)$")
+	p.signUpAs(t, "anna")
 	stop()
-	order := `(?s)fsync\(\d+<` + folder + `/\.users\.json\.authflow-\d+>\).*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`
-	if text := readFile(t, calls); !regexp.MustCompile(order).MatchString(text) {
-		t.Errorf("not in the order sync, rename, sync:\n%s", text)
-	}
+	calls := readFile(t, list)
+
+	// Each fsync shows what it syncs: fsync(7</tmp/x>).
+	folder := regexp.QuoteMeta(filepath.Dir(p.path))
+	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/\.users\.json\.authflow-\d+>\)` +
+		`.*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
+	check(t, order.MatchString(calls),
+		"201 means that the user is on the disk: a save must sync the file, rename it, and sync "+
+			"the folder.",
+		"the system calls were\n%s\nwant fsync of the file, rename, fsync of the folder", calls)
+	check(t, !strings.Contains(calls, "chmod") && !strings.Contains(calls, "utime"),
+		"A save must not need chmod or a change of times: some mounts refuse them.",
+		"the system calls were\n%s\nwant neither", calls)
+}
+
+// TestFailingDisk lets one system call of a save fail.
+func TestFailingDisk(t *testing.T) {
 	for _, row := range []struct {
-		name, rule, path, logged string
-		status                   int
-		exists                   bool // afterwards
+		name   string
+		strace []string // which system call fails, and how
+		status int
+		want   string
+		logged string
+		stored bool
 	}{
-		{"file", "fsync:error=EIO", "", "input/output error", 503, false},
-		{"rename", "/^rename:error=EACCES", "", "permission denied", 503, false},
-		{"folder", "fsync:error=EIO", folder, "input/output error", 503, true},
-		{"folder-without-sync", "fsync:error=EINVAL", folder, "", 201, true},
+		// Before the rename, nothing has changed.
+		{"sync of the file",
+			[]string{"-e", "inject=fsync:error=EIO"},
+			503, notStored, "input/output error", false},
+		{"rename",
+			[]string{"-e", "inject=/^rename:error=EACCES"},
+			503, notStored, "permission denied", false},
+
+		// After it, the user is in the file.
+		{"sync of the folder",
+			[]string{"-e", "inject=fsync:error=EIO", "-P", "FOLDER"},
+			503, notStored, "the user is in the file, but a power cut may remove it: ", true},
+		{"a folder that can't be synced",
+			[]string{"-e", "inject=fsync:error=EINVAL", "-P", "FOLDER"},
+			201, `{"message":"User created","user_id":2}`, "", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			args := []string{"-o", os.DevNull, "-e", "inject=" + row.rule}
-			if row.path != "" {
-				args = append(args, "-P", row.path)
+			p := start(t, "-cost", "4")
+			p.signUpAs(t, "enrico")
+			token := p.tokenFor(t, "enrico")
+
+			// strace lets the system call fail while anna signs up.
+			args := []string{"-o", os.DevNull}
+			for _, arg := range row.strace {
+				args = append(args, strings.ReplaceAll(arg, "FOLDER", filepath.Dir(p.path)))
 			}
 			stop := strace(t, p, args...)
-			status := p.signUp(t, row.name)
+			const promise = "201 means durable. If the disk fails, the answer is 503, and the log " +
+				"says what is stored: see save in store.go."
+			p.postSignup(signupOf("anna")).is(t, row.status, row.want, promise)
 			stop()
-			p.logged(t, row.logged)
-			p.me(t, token).contains(t, 200, `"enrico"`)
-			exists := p.login(t, row.name, password).status == 200
-			if inFile := strings.Contains(readFile(t, p.path), row.name+"@"); status != row.status || exists != row.exists || inFile != row.exists {
-				t.Errorf("%d, exists: %v, in the file: %v", status, exists, inFile)
-			}
-			if status := p.signUp(t, "after-"+row.name); status != 201 {
-				t.Errorf("afterwards sign-up gets %d", status)
-			}
-			if entries, _ := os.ReadDir(folder); len(entries) != 1 {
-				t.Errorf("a temporary file stays: %v", entries)
+			p.logged(t, row.logged, promise)
+
+			// Memory and file agree.
+			login := p.logInAs("anna", password)
+			same(t, "anna can log in", login.status == 200, row.stored, promise)
+			text := readFile(t, p.path)
+			same(t, "anna is in the file", strings.Contains(text, "anna@"), row.stored, promise)
+
+			// Nothing is left, and all goes on.
+			onlyFile(t, p.path)
+			p.whoAmI(token).is(t, 200, enrico, "After an error of the disk, all must go on.")
+			p.signUpAs(t, "carla")
+			if row.stored {
+				p.postSignup(signupOf("anna")).is(t, 400, userExists, promise)
 			}
 		})
 	}
-
-	// The last look of a save reads the file. An edit in that time is not overwritten.
-	signUp := func(name string) chan int {
-		status := make(chan int, 1)
-		go func() { status <- p.signUp(t, name) }()
-		await(t, "a temporary file", func() bool {
-			entries, _ := os.ReadDir(folder)
-			return len(entries) == 2
-		})
-		return status
-	}
-	stop = strace(t, p, "-o", os.DevNull, "-P", p.path, "-e", "inject=read:delay_exit=300000")
-	waiting := signUp("bella")
-	time.Sleep(100 * time.Millisecond)
-	writeFile(t, p.path, strings.Replace(readFile(t, p.path), "alma@", "amla@", 1))
-	if status, text := <-waiting, readFile(t, p.path); status != 503 || !strings.Contains(text, "amla@") || strings.Contains(text, "bella") {
-		t.Errorf("a sign-up beside an edit at the last moment: %d\n%s", status, text)
-	}
-	stop()
-
-	// While the disk is slow, only the sign-up waits for it. An edit in that time is not overwritten.
-	defer strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=400000")()
-	waiting = signUp("carla")
-	p.me(t, token).contains(t, 200, `"enrico@example.com"`)
-	p.login(t, "carla", password).is(t, 401, wrongLogin) // not durable yet
-	await(t, "the rename", func() bool { return strings.Contains(readFile(t, p.path), "carla") })
-	p.me(t, token).contains(t, 200, `"enrico@example.com"`)
-	if len(waiting) > 0 {
-		t.Error("the sign-up did not wait for the folder's sync, or the look-ups did")
-	}
-	if status := <-waiting; status != 201 {
-		t.Errorf("a sign-up on a slow disk: %d", status)
-	}
-	waiting = signUp("dora")
-	writeFile(t, p.path, strings.Replace(readFile(t, p.path), "enrico@", "edited@", 1))
-	if status, text := <-waiting, readFile(t, p.path); status != 503 || !strings.Contains(text, "edited@") || strings.Contains(text, "dora") {
-		t.Errorf("a sign-up beside an edit: %d\n%s", status, text)
-	}
-	p.logged(t, "users file was edited at the same moment")
-	p.me(t, token).contains(t, 200, "edited@")
 }
 
-// The program
+// signUpSlowly begins a sign-up, and waits until its temporary file is there. The channel gives the
+// answer.
+func signUpSlowly(t *testing.T, p *program, name, folder string) chan answer {
+	t.Helper()
+	before, _ := filepath.Glob(filepath.Join(folder, ".*.authflow-*"))
+	result := make(chan answer, 1)
+	go func() { result <- p.postSignup(signupOf(name)) }()
+	await(t, "a temporary file", func() bool {
+		now, _ := filepath.Glob(filepath.Join(folder, ".*.authflow-*"))
+		return len(now) > len(before)
+	})
+	return result
+}
 
-func TestUsage(t *testing.T) {
+// TestSlowDisk lets each sync take 0.3 s. Only the sign-up waits for it.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-cost", "4")
+	p.signUpAs(t, "enrico")
+	token := p.tokenFor(t, "enrico")
+	stop := strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=300000")
+	defer stop()
+	result := signUpSlowly(t, p, "anna", filepath.Dir(p.path))
+
+	// Now the file syncs.
+	const promise = "A look-up must never wait for the disk to sync: see the two locks of store " +
+		"in store.go."
+	p.whoAmI(token).is(t, 200, enrico, promise)
+	p.logInAs("anna", password).is(t, 401, wrongLogin,
+		"Who is not on the disk yet must not log in.")
+	same(t, "answers to the sign-up, while the file syncs", len(result), 0, promise)
+
+	// Now the folder syncs.
+	await(t, "the rename", func() bool { return strings.Contains(readFile(t, p.path), "anna") })
+	p.whoAmI(token).is(t, 200, enrico, promise)
+	same(t, "answers to the sign-up, while the folder syncs", len(result), 0, promise)
+	answered := <-result
+	answered.contains(t, 201, "User created", "A disk that is slow must still store.")
+}
+
+// TestEditDuringSave edits the file while a save writes, and while it compares.
+func TestEditDuringSave(t *testing.T) {
 	for _, row := range []struct {
-		args, secret, want string
+		name string
+		slow []string // the system call that is slow
+		wait time.Duration
 	}{
-		{"-nosuch", "", "flag provided but not defined: -nosuch"},
-		{"serve", "", `unexpected argument "serve": there are only flags`},
-		{"-cost 3", "", `invalid value "3" for flag -cost: it must be a whole number from 4 to 16`},
-		{"-cost x", "", `invalid value "x" for flag -cost: it must be a whole number`},
-		{"-v=maybe", "", `invalid boolean value "maybe" for -v: write -v, or leave it out`},
-		{"-cost 17", "", `invalid value "17"`},
-		{"-addr 127.0.0.1:70000", "", `-addr "127.0.0.1:70000" must be host:port, such as 127.0.0.1:8000`},
-		{"-addr ", "", `-addr "" must be host:port`},
-		{"-users ", "", "-users must name a file"},
-		{"-token-ttl 30d", "", `invalid value "30d" for flag -token-ttl: it must be at least 1s, in h, m and s, such as 24h or 1h30m`},
-		{"-token-ttl 999ms", "", `invalid value "999ms" for flag -token-ttl: it must be at least 1s`},
-		{"-tls-cert cert.pem", "", "-tls-cert and -tls-key go together"},
-		{"-allow-origin *", "", `invalid value "*" for flag -allow-origin: it must be as browsers send it: in lower case, without path and default port, such as http://localhost:5173`},
-		{"-allow-origin http://localhost:5173/", "", ""},
-		{"-allow-origin http://LOCALHOST:5173", "", ""},
-		{"-allow-origin https://*.example.com", "", ""},
-		{"-allow-origin https://example.com:443", "", `invalid value "https://example.com:443" for flag -allow-origin`},
-		{"-v", strings.Repeat("s", 31), "AUTH_SECRET must have at least 32 bytes: try openssl rand -base64 32"},
-	} {
-		t.Run(row.args, func(t *testing.T) {
-			var stderr bytes.Buffer
-			status := run(t.Context(), strings.Split(row.args, " "), func(string) string { return row.secret }, &stderr)
-			if status != 2 || !strings.HasPrefix(stderr.String(), "authflow: "+row.want) || strings.Count(stderr.String(), "\n") != 1 ||
-				row.secret != "" && strings.Contains(stderr.String(), row.secret) {
-				t.Errorf("exit status %d, %s", status, &stderr)
-			}
-		})
-	}
-	if status := launch(t, "-cost", "3").exit(t); status != 2 {
-		t.Errorf("exit status of the process %d, want 2", status)
-	}
-}
-
-func TestCannotServe(t *testing.T) {
-	p := start(t)
-	busy := strings.TrimPrefix(p.url, "http://")
-	temp := filepath.Join(filepath.Dir(p.path), ".users.json.authflow-1")
-	writeFile(t, temp, "a save of the program that runs")
-	for want, args := range map[string][]string{
-		"authflow: listen tcp " + busy + ": ":                {"-addr", busy, "-users", p.path},
-		"authflow: -tls-cert or -tls-key: open nosuch.pem: ": {"-tls-cert", "nosuch.pem", "-tls-key", "nosuch.pem"},
-	} {
-		q := launch(t, args...)
-		if status := q.exit(t); status != 1 || !strings.HasPrefix(q.log.String(), want) || strings.Count(q.log.String(), "\n") != 1 {
-			t.Errorf("exit status %d, %s", status, q.log)
-		}
-	}
-	readFile(t, temp) // the second program did not touch the first one's file
-}
-
-func TestStart(t *testing.T) {
-	readable := filepath.Join(t.TempDir(), "users.json")
-	writeFile(t, readable, "[]")
-	must(t, os.Chmod(readable, 0o640))
-	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
-	for _, row := range []struct {
-		name, warning string
-		args          []string
-	}{
-		{"nothing", "", []string{secret, "-cost", "10"}},
-		{"no secret", "AUTH_SECRET is not set", []string{"-cost", "16", "-token-ttl", "1s"}},
-		{"low cost", "hashed too fast", []string{secret, "-cost", "9"}},
-		{"all addresses", "unencrypted", []string{secret, "-addr", "0.0.0.0:0"}},
-		{"readable file", "chmod 600", []string{secret, "-users", readable}},
+		{"while the new file syncs", []string{"-e", "inject=fsync:delay_enter=300000"}, 0},
+		{"while the text is compared",
+			[]string{"-P", "USERS", "-e", "inject=read:delay_exit=300000"}, 100 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if row.name == "readable file" && runtime.GOOS == "windows" {
-				t.Skip("needs modes")
+			t.Parallel()
+			p := start(t, "-cost", "4")
+			p.signUpAs(t, "enrico")
+			token := p.tokenFor(t, "enrico")
+
+			args := []string{"-o", os.DevNull}
+			for _, arg := range row.slow {
+				args = append(args, strings.ReplaceAll(arg, "USERS", p.path))
 			}
-			text := start(t, row.args...).log.String()
-			if !strings.Contains(text, row.warning) || strings.Count(text, "level=WARN") != min(1, len(row.warning)) {
-				t.Error(text)
-			}
-			for _, url := range regexp.MustCompile(`url=(\S+)`).FindAllStringSubmatch(text, -1) {
-				if a, err := (api{url: url[1]}).try("GET", "/healthz", ""); err != nil || a.status != 200 || strings.Contains(url[1], "0.0.0.0") {
-					t.Errorf("%s: %v", url[1], err)
-				}
+			stop := strace(t, p, args...)
+			result := signUpSlowly(t, p, "anna", filepath.Dir(p.path))
+			time.Sleep(row.wait)
+			edited := replace(t, readFile(t, p.path), "enrico@", "edited@")
+			writeFile(t, p.path, edited)
+			answered := <-result
+			stop()
+
+			const promise = "An edit during a save must not be overwritten: see save in store.go."
+			answered.is(t, 503, notStored, promise)
+			same(t, "the users file", readFile(t, p.path), edited, promise)
+			p.logged(t, "users file was edited at the same moment", promise)
+			p.whoAmI(token).contains(t, 200, "edited@", promise)
+			onlyFile(t, p.path)
+		})
+	}
+}
+
+// TestLinkMoves lets the link lead to another file during a save.
+func TestLinkMoves(t *testing.T) {
+	for _, row := range []struct{ name, old, new string }{ // the other file has new for old
+		{"to another text", "enrico@", "edited@"},
+		{"to a copy", "enrico@", "enrico@"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+			link := filepath.Join(dir, "link")
+			writeFile(t, first, "[]")
+			symlink(t, first, link)
+			p := start(t, "-cost", "4", "-users", link)
+			p.signUpAs(t, "enrico")
+
+			// While a sign-up waits for the disk, the link gets another target.
+			before := readFile(t, first)
+			other := replace(t, before, row.old, row.new)
+			writeFile(t, second, other)
+			stop := strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=300000")
+			result := signUpSlowly(t, p, "anna", dir)
+			symlink(t, second, link+"~")
+			must(t, os.Rename(link+"~", link))
+			answered := <-result
+			stop()
+
+			const promise = "What was answered 201 must be in the file that the link names: see " +
+				"replace in store.go."
+			answered.is(t, 503, notStored, promise)
+			same(t, "the first file", readFile(t, first), before, promise)
+			same(t, "the second file", readFile(t, second), other, promise)
+
+			// The next one is in the second file, and the link is still one.
+			p.signUpAs(t, "carla")
+			check(t, strings.Contains(readFile(t, second), "carla"), promise,
+				"carla was told 201, and the second file is\n%s", readFile(t, second))
+			target, _ := os.Readlink(link)
+			same(t, "the link leads to", target, second, promise)
+		})
+	}
+}
+
+// TestBeside asks who am I and logs in, beside sign-ups and edits. With go test -race, it fails if
+// a look-up takes no lock.
+func TestBeside(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	const promise = "Look-ups, sign-ups and edits at the same time must not disturb each other: " +
+		"see look in store.go."
+
+	// Four clients, each thirty times.
+	clients := []func(i int){
+		func(i int) { s.whoAmI(token).is(t, 200, enrico, promise) },
+		func(i int) { s.logInAs("enrico", password).withoutToken().is(t, 200, loggedIn, promise) },
+		func(i int) { s.postSignup(signupOf(fmt.Sprint("user", i))) },
+		func(i int) {
+			now := time.Now().Add(time.Duration(i) * time.Second)
+			os.Chtimes(s.path, now, now) // an edit: the next look-up reads the file again
+			time.Sleep(time.Millisecond)
+		},
+	}
+
+	together(len(clients), func(client int) int {
+		for i := range 30 {
+			clients[client](i)
+		}
+		return 0
+	})
+}
+
+// ---- The program ----
+
+// runBriefly runs authflow in this process, and stops it as soon as it serves. It returns the exit
+// status and what it wrote to stderr.
+func runBriefly(secret string, args ...string) (status int, stderr string) {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	var written bytes.Buffer
+	args = append([]string{"-addr", "127.0.0.1:0"}, args...)
+	status = run(ctx, args, func(string) string { return secret }, &written)
+	return status, written.String()
+}
+
+// refused expects an exit status, and one line that says why.
+func refused(t testing.TB, status int, stderr string, wantStatus int, want string) {
+	t.Helper()
+	oneLine := strings.Count(stderr, "\n") == 1
+	check(t, status == wantStatus && strings.HasPrefix(stderr, want) && oneLine,
+		"A program that can't do what it should must say in one line what would be right.",
+		"came exit status %d and\n%s\nwant exit status %d and one line that begins with\n%s",
+		status, stderr, wantStatus, want)
+}
+
+// TestUsage runs authflow with wrong flags.
+func TestUsage(t *testing.T) {
+	const cost = "it must be a whole number from 4 to 16"
+	const ttl = "it must be at least 1s, in h, m and s, such as 24h or 1h30m"
+
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		// What is no flag, or no value of one.
+		{[]string{"-nosuch"}, "flag provided but not defined: -nosuch"},
+		{[]string{"serve"}, `unexpected argument "serve": there are only flags`},
+		{[]string{"-v=maybe"}, `invalid boolean value "maybe" for -v: write -v, or leave it out`},
+		{[]string{"-cost", "3"}, `invalid value "3" for flag -cost: ` + cost},
+		{[]string{"-cost", "17"}, `invalid value "17" for flag -cost: ` + cost},
+		{[]string{"-cost", "x"}, `invalid value "x" for flag -cost: ` + cost},
+		{[]string{"-token-ttl", "30d"}, `invalid value "30d" for flag -token-ttl: ` + ttl},
+		{[]string{"-token-ttl", "999ms"}, `invalid value "999ms" for flag -token-ttl: ` + ttl},
+
+		// What doesn't go together, or can't work.
+		{[]string{"-addr", ""}, `-addr "" must be host:port, such as 127.0.0.1:8000`},
+		{[]string{"-addr", "127.0.0.1"}, `-addr "127.0.0.1" must be host:port`},
+		{[]string{"-addr", "127.0.0.1:"}, `-addr "127.0.0.1:" must be host:port`},
+		{[]string{"-addr", "127.0.0.1:70000"}, `-addr "127.0.0.1:70000" must be host:port`},
+		{[]string{"-users", ""}, "-users must name a file"},
+		{[]string{"-tls-cert", "cert.pem"}, "-tls-cert and -tls-key go together"},
+		{[]string{"-tls-key", "key.pem"}, "-tls-cert and -tls-key go together"},
+	} {
+		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
+			status, stderr := runBriefly("", row.args...)
+			refused(t, status, stderr, 2, "authflow: "+row.want)
+		})
+	}
+
+	// Browsers never send these as an origin.
+	for _, origin := range []string{
+		"*", "null", "localhost:5173", "http://a.b/", "http://A.b", "https://*.b",
+		"http://example.com:80", "https://example.com:443", "http://[:::]",
+	} {
+		t.Run("-allow-origin "+origin, func(t *testing.T) {
+			status, stderr := runBriefly("", "-allow-origin", origin)
+			refused(t, status, stderr, 2, `authflow: invalid value "`+origin+`" for flag `+
+				`-allow-origin: it must be as browsers send it: in lower case, without path and `+
+				`default port, such as http://localhost:5173`)
+		})
+	}
+}
+
+// TestRightUsage runs authflow with flags that are unusual and right.
+func TestRightUsage(t *testing.T) {
+	for _, row := range [][]string{
+		{"-cost", "4"}, {"-cost", "16"},
+		{"-token-ttl", "1s"}, {"-token-ttl", "1h30m"},
+		{"-v=false"},
+		{"-allow-origin", "http://localhost:5173", "-allow-origin", "https://front.example"},
+		{"-allow-origin", "http://[::1]:5173"}, {"-allow-origin", "https://a.b:80"},
+	} {
+		t.Run(strings.Join(row, " "), func(t *testing.T) {
+			args := append(row, "-users", filepath.Join(t.TempDir(), "users.json"))
+			status, stderr := runBriefly("", args...)
+			check(t, status == 0, "These flags are right: see configure in main.go.",
+				"came exit status %d and\n%s\nwant exit status 0", status, stderr)
+		})
+	}
+}
+
+// TestSecret runs authflow with secrets of several lengths.
+func TestSecret(t *testing.T) {
+	short := strings.Repeat("s", 31)
+	status, stderr := runBriefly(short)
+	refused(t, status, stderr, 2,
+		"authflow: AUTH_SECRET must have at least 32 bytes: try openssl rand -base64 32")
+	check(t, !strings.Contains(stderr, short), "No secret may be printed.", "the secret is in\n%s",
+		stderr)
+
+	users := filepath.Join(t.TempDir(), "users.json")
+	status, stderr = runBriefly(strings.Repeat("s", 32), "-users", users)
+	check(t, status == 0, "A secret of 32 bytes is enough.",
+		"came exit status %d and\n%s\nwant 0", status, stderr)
+	check(t, !strings.Contains(stderr, "AUTH_SECRET"), "With a secret there is nothing to warn of.",
+		"came\n%s\nwant no AUTH_SECRET", stderr)
+	same(t, "Go's threads", runtime.GOMAXPROCS(0), processors+1,
+		"Go must use one thread more than bcrypt has slots, so that other requests don't wait: "+
+			"see serve in main.go.")
+}
+
+// TestDefaults compares the default of each flag with what -h says.
+func TestDefaults(t *testing.T) {
+	c, err := configure(nil, noEnvironment, io.Discard)
+	must(t, err)
+	status, manual := runBriefly("", "-h")
+	same(t, "the exit status of -h", status, 0, "-h is no mistake.")
+
+	for _, row := range []struct{ flag, value, want, manual string }{
+		// flag, value of the config, what it should be, what -h should say
+		{"-addr", c.addr, "127.0.0.1:8000", `"127.0.0.1:8000"`},
+		{"-users", c.users, "users.json", `"users.json"`},
+		{"-cost", strconv.Itoa(c.cost), "12", "12"},
+		{"-token-ttl", c.tokenTTL.String(), "1h0m0s", "1h"},
+		{"-allow-origin", strings.Join(c.origins, " "), "", ""},
+		{"-tls-cert", c.tlsCert, "", ""},
+		{"-tls-key", c.tlsKey, "", ""},
+		{"-v", strconv.FormatBool(c.verbose), "false", ""},
+	} {
+		t.Run(row.flag, func(t *testing.T) {
+			const promise = "-h must say the default of each flag, and that must be true: see " +
+				"configure in main.go."
+			same(t, "the default", row.value, row.want, promise)
+
+			// A flag's part of the manual ends where the next one begins.
+			_, part, found := strings.Cut(manual, "\n  "+row.flag)
+			check(t, found, "-h must explain each flag.", "it doesn't have %s:\n%s", row.flag,
+				manual)
+			part, _, _ = strings.Cut(part, "\n  -")
+			_, said, _ := strings.Cut(part, "(default ")
+			said, _, _ = strings.Cut(said, ")")
+			same(t, "the default that -h says", said, row.manual, promise)
+		})
+	}
+}
+
+// TestCannotServe starts a second program beside one that runs, and programs that can't serve.
+func TestCannotServe(t *testing.T) {
+	p := start(t)
+	taken := strings.TrimPrefix(p.url, "http://")
+	temp := filepath.Join(filepath.Dir(p.path), ".users.json.authflow-1")
+	writeFile(t, temp, "a save of the program that runs")
+
+	for _, row := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		// Each in one line, with exit status 1.
+		{"a port that is taken",
+			[]string{"-addr", taken, "-users", p.path},
+			"authflow: listen tcp " + taken + ": "},
+		{"a host that doesn't exist",
+			[]string{"-addr", "no..host:0"},
+			"authflow: listen tcp: lookup no..host: no such host: choose another address with -addr"},
+		{"no certificate",
+			[]string{"-tls-cert", "nosuch.pem", "-tls-key", "nosuch.pem"},
+			"authflow: -tls-cert or -tls-key: open nosuch.pem: "},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			q := launch(t, row.args...)
+			refused(t, q.exit(t), q.log.String(), 1, row.want)
+		})
+	}
+
+	same(t, "the file of the other program's save", readFile(t, temp),
+		"a save of the program that runs",
+		"A program that can't listen must not touch the users file.")
+	same(t, "the exit status of authflow -cost 3", launch(t, "-cost", "3").exit(t), 2,
+		"Wrong usage is 2.")
+}
+
+// TestStart starts authflow with what deserves a warning, and opens the addresses that it logs.
+func TestStart(t *testing.T) {
+	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
+	for _, row := range []struct {
+		name     string
+		args     []string
+		warnings []string
+	}{
+		{"as it should be", []string{secret, "-cost", "10"}, nil},
+		{"no secret", []string{"-cost", "16"}, []string{"AUTH_SECRET is not set"}},
+		{"a low cost", []string{secret, "-cost", "9"}, []string{"hashed too fast"}},
+		{"all addresses", []string{secret, "-addr", "0.0.0.0:0"}, []string{"unencrypted"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			log := start(t, row.args...).log.String()
+			warns(t, log, row.warnings)
+
+			// Open what the log says.
+			listening := regexp.MustCompile(`msg=listening url=(\S+)`)
+			for _, found := range listening.FindAllStringSubmatch(log, -1) {
+				address := api{url: found[1]}
+				address.send("GET", "/healthz", "").is(t, 200, `{"status":"ok"}`,
+					"Each address in the log must work: see hosts in main.go.")
+				check(t, !strings.Contains(address.url, "0.0.0.0"),
+					"0.0.0.0 is no address to open: see hosts in main.go.",
+					"the log has %s, want the addresses of this machine", address.url)
 			}
 		})
 	}
 }
 
-// TestStop checks that a request that has begun is answered.
-func TestStop(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("needs signals")
-	}
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		p := start(t, "-cost", "4")
-		const body = "username=enrico&password=plaintextpassword"
-		conn := dial(t, p.url, fmt.Sprintf("POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", asForm, len(body)))
-		reader := bufio.NewReader(conn)
-		reader.ReadString('\n') // 100 Continue: it has begun
-		must(t, p.cmd.Process.Signal(sig))
-		p.logged(t, "msg=stopping")
-		io.WriteString(conn, body)
-		if rest, _ := io.ReadAll(reader); !strings.HasSuffix(string(rest), wrongLogin) {
-			t.Errorf("%v: %s", sig, rest)
-		}
-		if status := p.exit(t); status != 0 {
-			t.Errorf("%v: exit status %d, %s", sig, status, p.log)
-		}
+// warns expects these warnings in a log, and no others.
+func warns(t *testing.T, log string, warnings []string) {
+	t.Helper()
+	const promise = "A risk must be a warning at the start: see warnOfRisks in main.go."
+	check(t, strings.Count(log, "level=WARN") == len(warnings), promise,
+		"the log is\n%s\nwant %d warnings", lastLines(log), len(warnings))
+	for _, warning := range warnings {
+		check(t, strings.Contains(log, warning), promise,
+			"the log is\n%s\nwant a warning: %s", lastLines(log), warning)
 	}
 }
 
+// TestReadableFile starts with a users file that others may read.
+func TestReadableFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	users := filepath.Join(t.TempDir(), "users.json")
+	writeFile(t, users, "[]")
+	must(t, os.Chmod(users, 0o640))
+	p := start(t, "AUTH_SECRET="+strings.Repeat("s", 32), "-users", users)
+	warns(t, p.log.String(), []string{"others may read the password hashes: chmod 600 " + users})
+}
+
+// TestStop sends a signal while a request is on its way.
+func TestStop(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no signals")
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			p := start(t, "-cost", "4")
+
+			// "100 Continue" says that the request has begun. Its body is still to come.
+			const body = "username=enrico&password=plaintextpassword"
+			conn := dial(t, p.url, "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: "+asForm+
+				"\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\nExpect: 100-continue\r\n\r\n")
+			reader := bufio.NewReader(conn)
+			if line, err := reader.ReadString('\n'); !strings.Contains(line, "100 Continue") {
+				t.Fatalf("The service answered %q (%s), want 100 Continue.", line, errorText(err))
+			}
+
+			must(t, p.cmd.Process.Signal(signal))
+			const promise = "After a signal, what has begun must be answered, and the exit " +
+				"status is 0: see serveUntil in main.go."
+			p.logged(t, "msg=stopping", promise)
+			io.WriteString(conn, body)
+			rest, _ := io.ReadAll(reader)
+			check(t, strings.HasSuffix(string(rest), wrongLogin), promise,
+				"POST /auth/login after the signal came as\n%s\nwant %s", rest, wrongLogin)
+			same(t, "the exit status", p.exit(t), 0, promise)
+		})
+	}
+}
+
+// TestLogReaderEnds reads one line of the log and goes away, as in authflow 2>&1 | head -1.
+func TestLogReaderEnds(t *testing.T) {
+	log, stderr, err := os.Pipe()
+	must(t, err)
+	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
+	p := launchInto(t, stderr, secret, "-cost", "10")
+	stderr.Close() // the program has its own copy
+
+	line, err := bufio.NewReader(log).ReadString('\n')
+	must(t, err)
+	log.Close()
+	_, p.url, _ = strings.Cut(strings.Fields(line)[3], "url=")
+
+	const promise = "A log that nobody reads must stop nothing: see main in main.go."
+	for range 3 {
+		p.send("GET", "/healthz", "").is(t, 200, `{"status":"ok"}`, promise)
+	}
+	p.postSignup(lessonSignup).is(t, 201, userCreated, promise)
+}
+
+// TestTLS serves HTTPS, with a certificate of httptest.
 func TestTLS(t *testing.T) {
 	other := httptest.NewTLSServer(nil)
 	defer other.Close()
@@ -1008,475 +2269,796 @@ func TestTLS(t *testing.T) {
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "cert-and-key.pem")
-	writeFile(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))+
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	writeFile(t, file,
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))+
+			string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+
 	p := start(t, "-cost", "4", "-tls-cert", file, "-tls-key", file, "-addr", "0.0.0.0:0")
-	if !strings.HasPrefix(p.url, "https://127.0.0.1:") || strings.Contains(p.log.String(), "unencrypted") {
-		t.Error(p.log)
-	}
-	p.signup(t, lessonSignup).is(t, 201, `{"message":"User created","user_id":1}`)
+	check(t, strings.HasPrefix(p.url, "https://127.0.0.1:"),
+		"With TLS, the addresses must begin with https.",
+		"came %s\nwant https://127.0.0.1:…", p.url)
+	check(t, !strings.Contains(p.log.String(), "unencrypted"),
+		"With TLS, nothing crosses the network unencrypted.",
+		"the log warns of it:\n%s", p.log.end())
+	p.postSignup(lessonSignup).is(t, 201, userCreated,
+		"With a certificate, the service must speak TLS.")
 }
 
-// TestLog expects one line a request, without secrets.
+// TestDependencies lists the packages that are not of the standard library.
+func TestDependencies(t *testing.T) {
+	const notStandard = "{{if not .Standard}}{{.ImportPath}}{{end}}"
+	list := exec.Command(need(t, "go"), "list", "-deps", "-f", notStandard, ".")
+	out, err := list.Output()
+	must(t, err)
+	same(t, "the packages", strings.Join(strings.Fields(string(out)), " "),
+		"golang.org/x/crypto/blowfish golang.org/x/crypto/bcrypt authflow",
+		"The program must need the standard library and bcrypt, and no other package.")
+}
+
+// TestCallsRunDown reads the sources: main.go uses auth.go, and both use store.go. Nothing in a
+// lower file uses a name of a higher one, so a reader of store.go needs no other file.
+func TestCallsRunDown(t *testing.T) {
+	higher := map[string]string{} // a name: the file that has it
+	for _, file := range []string{"main.go", "auth.go", "store.go"} {
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		must(t, err)
+
+		// What the parser can't find in the file is of another file, or of Go.
+		for _, name := range tree.Unresolved {
+			check(t, higher[name.Name] == "",
+				"Calls must run down: main.go, then auth.go, then store.go.",
+				"%s uses %s, which is in %s", file, name.Name, higher[name.Name])
+		}
+		for name := range tree.Scope.Objects {
+			higher[name] = file
+		}
+	}
+}
+
+// TestHints looks for the places that the failures name: "see verifyToken in auth.go".
+func TestHints(t *testing.T) {
+	broken := regexp.MustCompile(`" ?\+\n\s*"`) // a text goes on in the next line
+	text := broken.ReplaceAllString(readFile(t, "auth_test.go"), "")
+
+	for _, hint := range regexp.MustCompile(`see (\w+) in (\w+\.go)`).FindAllStringSubmatch(text, -1) {
+		name, file := hint[1], hint[2]
+		declared := regexp.MustCompile(`(?m)^(func|type) (\(.*?\) )?` + name + `\b`)
+		check(t, declared.MatchString(readFile(t, file)), "A failure must say where to look.",
+			"a test says %q, and there is none", hint[0])
+	}
+}
+
+// ---- The log ----
+
+// TestLog sends secrets, and paths that could forge a line of the log.
 func TestLog(t *testing.T) {
 	s := newService(t)
-	s.signUp(t, "enrico")
-	token := s.token(t, "enrico", password)
-	s.login(t, "enrico", "wrong-password")
-	s.login(t, password, "x")
-	s.me(t, token+"x")
-	s.do(t, "GET", "/auth/me?access_token="+token+"&password="+password, "", "Authorization", "Bearer "+token)
-	for _, request := range []string{"GET /%0d%0atime=forged%20level=INFO", "GET /\u202egnp.exe", "GET /%1b%5b2J%e2%80%ae",
-		"GET /" + strings.Repeat("x", 8000), strings.Repeat("X", 8000) + " /", "GET /\xff\xfe"} {
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	s.logInAs("enrico", "wrong-password")
+	s.logInAs(password, "x")
+	s.whoAmI(token + "x")
+	s.send("GET", "/auth/me?access_token="+token+"&password="+password, "",
+		"Authorization", "Bearer "+token)
+
+	// Paths and methods that a log line must not have as they are.
+	for _, request := range []string{
+		"GET /%0d%0atime=forged%20level=INFO", "GET /\u202egnp.exe", "GET /%1b%5b2J%e2%80%ae",
+		"GET /" + strings.Repeat("x", 8000), strings.Repeat("X", 8000) + " /", "GET /\xff\xfe",
+	} {
 		s.raw(t, request, "")
 	}
-	text := s.log.String()
-	for _, secret := range []string{password, "wrong-password", token, strings.Split(token, ".")[2], bcryptText.FindString(readFile(t, s.path))[29:], "the key"} {
-		if strings.Contains(text, secret) {
-			t.Errorf("%q is in the log:\n%s", secret, text)
-		}
+	await(t, "12 lines of requests", func() bool {
+		return strings.Count(s.log.String(), "msg=request ") >= 12
+	})
+	log := s.log.String()
+
+	hash := bcryptText.FindString(readFile(t, s.path))
+	for _, secret := range []string{
+		password, "wrong-password", token, strings.Split(token, ".")[2], hash[29:], "the key",
+	} {
+		check(t, !strings.Contains(log, secret),
+			"No password, token, hash or key may be in the log.",
+			"the log has %q, want it nowhere:\n%s", secret, linesWith(log, secret))
 	}
-	if got := strings.Count(text, "msg=request "); got != 12 || strings.Contains(text, "status=0") {
-		t.Errorf("12 requests made %d lines:\n%s", got, text)
-	}
-	for line := range strings.Lines(text) {
-		if !regexp.MustCompile(`^time=\S+ level=(DEBUG|INFO) msg=[ -~µ]+ req=\d+ [ -~µ]+\n$`).MatchString(line) || len(line) > 2000 {
-			t.Errorf("not a plain line: %q", line)
-		}
+
+	const promise = "The log must have one plain line for each request, whatever a client sends: " +
+		"see logRequests in main.go."
+	same(t, "lines of requests", strings.Count(log, "msg=request "), 12, promise)
+	check(t, !strings.Contains(log, "status=0"), promise,
+		"the log has a status 0, want the real one:\n%s", linesWith(log, "status=0"))
+	plain := regexp.MustCompile(`^time=\S+ level=(DEBUG|INFO) msg=[ -~µ]+ req=\d+ [ -~µ]+\n$`)
+	for line := range strings.Lines(log) {
+		check(t, plain.MatchString(line) && len(line) < 2000, promise,
+			"came the line of %d bytes\n%.300q\nwant a short line of plain characters", len(line),
+			line)
 	}
 }
 
-// TestSteps checks what only -v logs.
+// TestSteps compares the log with and without -v.
 func TestSteps(t *testing.T) {
-	flow := func(args ...string) string {
+	steps := func(args ...string) string {
 		p := start(t, append(args, "-cost", "4")...)
-		p.me(t, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.y.z")
-		p.do(t, "POST", "/auth/login", "", "Sec-Fetch-Site", "cross-site")
+		p.whoAmI("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.y.z")
+		p.send("POST", "/auth/login", "", "Sec-Fetch-Site", "cross-site")
 		for range 11 {
-			p.login(t, "nobody", password)
+			p.logInAs("nobody", password)
 		}
 		p.kill()
-		_, text, _ := strings.Cut(p.log.String(), "users=")
-		return text
+		_, log, _ := strings.Cut(p.log.String(), "users="+p.path+"\n")
+		return log
 	}
-	if text := flow(); strings.Count(text, "\n") != 14 || strings.Contains(text, "DEBUG") {
-		t.Errorf("without -v:\n%s", text)
-	}
-	steps := strings.Join([]string{
-		`source=auth\.go:\d+ msg="refused the request" req=1 status=401 detail="Could not validate credentials" reason="the signature doesn't fit"\n`,
-		`msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+\n`,
-		`msg="refused the request" req=2 status=403 detail="Cross-origin request refused" `,
-		`msg="refused the request" req=3 status=401 detail="Invalid credentials" reason="unknown user"\n`,
-		`msg="refused the request" req=13 status=429 detail="Too many failed log-ins"\n`,
-	}, ".*")
-	if text := flow("-v"); !regexp.MustCompile("(?s)" + steps).MatchString(text) {
-		t.Errorf("with -v:\n%s", text)
+
+	log := steps()
+	same(t, "lines of the log\n"+log, strings.Count(log, "\n"), 13,
+		"Without -v, the log must have one line for each request.")
+	check(t, !strings.Contains(log, "DEBUG"), "Only -v tells the steps.", "without -v came\n%s",
+		log)
+
+	log = steps("-v")
+	for _, want := range []string{
+		`source=auth\.go:\d+ msg="refused the request" req=1 status=401 ` +
+			`detail="Could not validate credentials" reason="the signature doesn't fit"`,
+		`source=main\.go:\d+ msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+`,
+		`source=main\.go:\d+ msg="refused the request" req=2 status=403 detail="Cross-origin request refused" `,
+		`source=auth\.go:\d+ msg="compared with bcrypt" req=3 rounds=16 took=\S+`,
+		`source=auth\.go:\d+ msg="refused the request" req=3 status=401 ` +
+			`detail="Invalid credentials" reason="unknown user"`,
+		`source=auth\.go:\d+ msg="refused the request" req=13 status=429 detail="Too many failed log-ins"`,
+	} {
+		check(t, regexp.MustCompile(want).MatchString(log),
+			"-v must tell each step and each refusal, with its line of the source.",
+			"the log is\n%s\nwant a line like\n%s", lastLines(log), want)
 	}
 }
 
-func TestDependencies(t *testing.T) {
-	out, err := exec.Command(need(t, "go"), "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
-	if got := strings.Fields(string(out)); err != nil || fmt.Sprint(got) != "[golang.org/x/crypto/blowfish golang.org/x/crypto/bcrypt authflow]" {
-		t.Error(got, err)
-	}
-}
-
-// Load and attack
-
-// TestPanic expects 500 in JSON, and the cause in the log.
-func TestPanic(t *testing.T) {
+// TestRefusalsHaveLines refuses a request for each reason. With -v, the log names a line of the
+// source. Whoever opens the file there must find the refusal.
+func TestRefusalsHaveLines(t *testing.T) {
 	log := &output{}
-	h := logRequests(slog.New(slog.NewTextHandler(log, nil)), answerPanics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") })))
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	answer{w.Code, w.Header(), w.Body.String()}.is(t, 500, `{"detail":"Internal Server Error"}`)
-	if text := log.String(); !strings.Contains(text, "panic: a bug") || !strings.Contains(text, "auth_test.go") || !strings.Contains(text, "status=500") {
-		t.Error(text)
-	}
+	s := newServiceWith(t, newLogger(log, true), log)
+	s.signUpAs(t, "enrico")
+	const signup = "POST /auth/signup\r\nContent-Type: application/json"
+	const login = "POST /auth/login\r\nContent-Type: application/x-www-form-urlencoded"
 
-	// If the answer has begun, the connection is cut.
-	begun := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "half"); panic("a bug") }
-	web := httptest.NewServer(logRequests(slog.New(slog.NewTextHandler(log, nil)), answerPanics(http.HandlerFunc(begun))))
-	defer web.Close()
-	if resp, err := client.Get(web.URL); err == nil {
-		body, err := io.ReadAll(resp.Body)
-		t.Errorf("%d %s %v, want no whole answer", resp.StatusCode, body, err)
+	for _, row := range []struct{ name, request, body, logged string }{
+		// What a request may send.
+		{"a sign-up's faults", signup, "{}", "status=422"},
+		{"a log-in's faults", login, "", "status=422"},
+		{"a form that is none", login, "%", "status=422"},
+		{"too large", signup, strings.Repeat(" ", 70_000), "status=413"},
+		{"another Content-Type", "POST /auth/signup", "{}", "status=415"},
+		{"a broken body", signup + "\r\nTransfer-Encoding: chunked", "zz\r\n", "status=400"},
+
+		// Names, passwords and tokens.
+		{"a name that is taken", signup, lessonSignup, "status=400"},
+		{"a wrong password", login, "username=enrico&password=x", "status=401 .*Invalid"},
+		{"an impossible password", login, "username=enrico&password=%00", "status=401 .*Invalid"},
+		{"no token", "GET /auth/me", "", "status=401 .*Not authenticated"},
+		{"a wrong token", "GET /auth/me\r\nAuthorization: Bearer x", "", "status=401 .*validate"},
+
+		// Paths and origins.
+		{"another origin", login + "\r\nSec-Fetch-Site: cross-site", "", "status=403"},
+		{"no such path", "GET /nosuch", "", "status=404"},
+		{"another method", "PUT /auth/me", "", "status=405"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			before := log.Len()
+			s.raw(t, row.request, row.body)
+			hasLine(t, log.from(before), row.logged)
+		})
 	}
-	await(t, "the log", func() bool {
-		return strings.Contains(log.String(), "the answer was cut off") && strings.Count(log.String(), "msg=request ") == 2
+}
+
+// TestLateRefusalsHaveLines does the same for requests that are refused after some work.
+func TestLateRefusalsHaveLines(t *testing.T) {
+	log := &output{}
+	s := newServiceWith(t, newLogger(log, true), log)
+
+	t.Run("the file has a fault", func(t *testing.T) {
+		edit(t, s.path, "")
+		s.postSignup(signupOf("anna"))
+		hasLine(t, log.String(), "status=503")
+		must(t, os.Remove(s.path))
+	})
+
+	t.Run("too busy", func(t *testing.T) {
+		before := log.Len()
+		s.server.hashing.waiting.Store(100)
+		s.postSignup(signupOf("anna"))
+		s.server.hashing.waiting.Store(0)
+		hasLine(t, log.from(before), "status=503")
+	})
+
+	// A 429 comes before the hash, or after it.
+	t.Run("too many failures", func(t *testing.T) {
+		before := log.Len()
+		for range 11 {
+			s.logInAs("nobody", "wrong")
+		}
+		hasLine(t, log.from(before), "status=429")
+	})
+	t.Run("too many failures in the meantime", func(t *testing.T) {
+		before := log.Len()
+		s.throttledWhileWaiting(t)
+		hasLine(t, log.from(before), "status=429")
 	})
 }
 
-// TestSlots fills bcrypt's slots and line.
-func TestSlots(t *testing.T) {
-	s := newService(t)
-	s.signUp(t, "enrico")
-	token := s.token(t, "enrico", password)
+// hasLine expects that the log has a refusal, with the line of the source that refuses.
+func hasLine(t *testing.T, log, logged string) {
+	t.Helper()
+	refusal := regexp.MustCompile(`source=(\w+\.go):(\d+) msg="refused the request" req=\d+ ` + logged)
+	found := refusal.FindStringSubmatch(log)
+	if found == nil {
+		t.Fatalf("With -v, each refusal must be in the log: see logRefusal in auth.go.\n"+
+			"the log has\n%s\nwant %s", lastLines(log), refusal)
+	}
+
+	lines := strings.Split(readFile(t, found[1]), "\n")
+	n, _ := strconv.Atoi(found[2])
+	line := lines[min(n, len(lines))-1]
+	check(t, strings.Contains(line, "refuse("),
+		"The log must name the line that refuses: see refuse in auth.go.",
+		"source=%s:%d is\n%s\nwant a line with refuse(", found[1], n, line)
+}
+
+// throttledWhileWaiting logs in as waiter. While that waits for a slot, ten other tries fail.
+func (s *service) throttledWhileWaiting(t *testing.T) {
+	t.Helper()
 	for range processors {
 		s.server.hashing.slots <- struct{}{}
 	}
-	ctx, hangUp := context.WithCancel(t.Context())
-	ended := make(chan map[int]int)
-	go func() {
-		ended <- together(100, func(int) int {
-			r, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/auth/login", strings.NewReader("username=enrico&password=wrong"))
-			r.Header.Set("Content-Type", asForm)
-			if resp, err := client.Do(r); err == nil {
-				return resp.StatusCode
-			}
-			return 0
-		})
-	}()
-	await(t, "a full line", func() bool { return s.server.hashing.waiting.Load() == 100 })
-	s.login(t, "enrico", password).is(t, 503, tooBusy).header(t, "Retry-After", "5")
-	s.signup(t, lessonSignup).is(t, 503, `{"detail":"Too busy just now"}`).header(t, "Retry-After", "5")
-	s.me(t, token).contains(t, 200, `"enrico"`)
-	hangUp()
-	if got := <-ended; got[0] != 100 {
-		t.Errorf("clients in line got %v", got)
+	result := make(chan answer)
+	go func() { result <- s.logInAs("waiter", password) }()
+	await(t, "a log-in in the line", func() bool { return s.server.hashing.waiting.Load() == 1 })
+
+	for range 10 {
+		s.server.throttle.record(newThrottleKey("waiter", "127.0.0.1:1"), false, time.Now())
 	}
-	await(t, "an empty line", func() bool { return s.server.hashing.waiting.Load() == 0 })
 	for range processors {
-		<-s.server.hashing.slots // and there were no more
+		<-s.server.hashing.slots
 	}
-	s.login(t, "enrico", password).contains(t, 200, `"Login successful"`) // those above are no failures of enrico's
+	answered := <-result
+	answered.is(t, 429, tooManyTries,
+		"Of parallel tries, no more may be answered than one by one: see record in auth.go.")
 }
 
-// TestLongWait uses synctest's clock.
-func TestLongWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(newStore(t, discard), nil, time.Hour)
-		for range processors {
-			s.hashing.slots <- struct{}{}
-		}
-		began := time.Now()
-		form(s, "192.0.2.1:1", "username=enrico&password=x").is(t, 503, tooBusy).header(t, "Retry-After", "5")
-		if waited := time.Since(began); waited != 15*time.Second {
-			t.Errorf("it waited %v", waited)
-		}
-	})
+// ---- Load and attack ----
+
+// fillLine takes all slots, and lets a hundred requests wait for one. hangUp ends them.
+func fillLine(t *testing.T, line *semaphore, send func(ctx context.Context, client int)) (
+	hangUp func()) {
+	t.Helper()
+	for range cap(line.slots) {
+		line.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan map[int]int)
+
+	// A save is hashed first. So that no hash has to wait, fifty come at a time.
+	for half := range 2 {
+		waiting := int64(50*half + 50)
+		go func() {
+			ended <- together(50, func(i int) int { send(ctx, 50*half+i); return 0 })
+		}()
+		await(t, "a longer line", func() bool { return line.waiting.Load() == waiting })
+	}
+	return func() {
+		cancel()
+		<-ended
+		<-ended
+	}
 }
 
-// TestThrottle counts failures by account and address.
-func TestThrottle(t *testing.T) {
-	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
-	now := time.Unix(1_800_000_000, 0)
-	s.now = func() time.Time { return now }
-	_, err := s.store.create(t.Context(), user{Username: "enrico", HashedPassword: newHash(t, password, 4), IsActive: true, Email: "a@b"})
+// TestLines fills the slots and the line of hashes, and those of saves. The others are served.
+func TestLines(t *testing.T) {
+	for _, row := range []struct {
+		name       string
+		line       func(s *service) *semaphore
+		path, kind string
+		body       func(client int) string
+	}{
+		// The requests that need a slot.
+		{"hashes",
+			func(s *service) *semaphore { return s.server.hashing },
+			"/auth/login", asForm,
+			func(int) string { return "username=enrico&password=wrong" }},
+		{"saves",
+			func(s *service) *semaphore { return s.server.store.saving },
+			"/auth/signup", asJSON,
+			func(client int) string { return signupOf(fmt.Sprint("user", client)) }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newService(t)
+			s.signUpAs(t, "enrico")
+			token := s.tokenFor(t, "enrico")
+
+			// A hundred wait.
+			line := row.line(s)
+			hangUp := fillLine(t, line, func(ctx context.Context, client int) {
+				body := strings.NewReader(row.body(client))
+				r, _ := http.NewRequestWithContext(ctx, "POST", s.url+row.path, body)
+				r.Header.Set("Content-Type", row.kind)
+				if resp, err := hangingUp.Do(r); err == nil {
+					resp.Body.Close()
+					t.Errorf("Who waits in the line gets no answer yet.\ncame: %d", resp.StatusCode)
+				}
+			})
+
+			// The next one is refused at once. Who needs no slot is served.
+			const promise = "At most 100 requests may wait, and the others must be served: " +
+				"see acquire in store.go."
+			s.send("POST", row.path, row.body(100), "Content-Type", row.kind).
+				is(t, 503, tooBusy, promise).header(t, "Retry-After", "5", sayWhen)
+			s.whoAmI(token).is(t, 200, enrico, promise)
+
+			// All hang up. They leave the line, and the log doesn't call them too busy.
+			before := s.log.Len()
+			hangUp()
+			const leave = "A client that hangs up must leave the line, and the log must say so: " +
+				"see answerTo in auth.go."
+			await(t, "an empty line", func() bool { return line.waiting.Load() == 0 })
+			s.logged(t, "path="+row.path+" status=499", leave)
+			await(t, "their lines of the log", func() bool {
+				return strings.Count(s.log.from(before), "path="+row.path+" status=499") == 100
+			})
+			log := s.log.from(before)
+			const hungUp = `status=499 detail="Client closed request" ` +
+				`reason="the client hung up while it waited for a slot"`
+			same(t, "clients that hung up", strings.Count(log, hungUp), 100, leave)
+			same(t, "clients that were too busy", strings.Count(log, "oo busy"), 0, leave)
+
+			// The slots are all free again, and those above were no failures of enrico's.
+			for range cap(line.slots) {
+				<-line.slots
+			}
+			same(t, "slots that are taken", len(line.slots), 0, leave)
+			s.signUpAs(t, "anna")
+			s.logInAs("enrico", password).withoutToken().is(t, 200, loggedIn, leave)
+		})
+	}
+}
+
+// TestPatience waits in a line, by synctest's clock.
+func TestPatience(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		line  func(s *server) *semaphore
+		slots int
+	}{
+		{"hashes", func(s *server) *semaphore { return s.hashing }, processors},
+		{"saves", func(s *server) *semaphore { return s.store.saving }, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(newStore(t, discard), nil, time.Hour)
+				for range row.slots {
+					row.line(s).slots <- struct{}{}
+				}
+
+				const promise = "A request may wait 15 s in a line, then it must get 503: see " +
+					"acquire in store.go."
+				began := time.Now()
+				handle(s, signupRequestFrom("192.0.2.1:1", lessonSignup)).is(t, 503, tooBusy,
+					promise).
+					header(t, "Retry-After", "5", sayWhen)
+				same(t, "the wait", time.Since(began), 15*time.Second, promise)
+			})
+		})
+	}
+}
+
+// TestNoSlotForNobody asks for a slot for a client that has hung up. A slot is free.
+func TestNoSlotForNobody(t *testing.T) {
+	hungUp, cancel := context.WithCancel(t.Context())
+	cancel()
+	line := newSemaphore(1)
+
+	for range 50 { // if it were a matter of chance, 50 tries would show it
+		release, err := line.acquire(hungUp)
+		if !errors.Is(err, context.Canceled) || release != nil || len(line.slots) != 0 {
+			t.Fatalf("A client that has hung up must get no slot: see acquire in store.go.\n"+
+				"came %s and %d slots that are taken\nwant context canceled, and none",
+				errorText(err), len(line.slots))
+		}
+	}
+	same(t, "requests in the line", line.waiting.Load(), 0,
+		"Who has left the line must not be counted.")
+
+	// The next client gets the slot, and gives it back.
+	release, err := line.acquire(t.Context())
 	must(t, err)
-	const home, away = "192.0.2.1:1111", "192.0.2.2:1111"
-	right := func(addr string) answer { return form(s, addr, "username=enrico&password=plaintextpassword") }
-	wrong := func(addr, name string) answer { return form(s, addr, "password=wrong&username="+name) }
-	spellings := []string{"enrico", "Enrico", "ENRICO", "%65nrico", "enric%4F"}
-	for i := range 10 {
-		wrong(home, spellings[i%5]).is(t, 401, wrongLogin)
+	release()
+	same(t, "slots that are taken", len(line.slots), 0, "Who is done must give the slot back.")
+}
+
+// A guesser tries passwords by a clock that the test sets.
+type guesser struct {
+	*server
+	clock time.Time
+}
+
+func newGuesser(t *testing.T) *guesser {
+	t.Helper()
+	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
+	g := &guesser{s, time.Unix(1_800_000_000, 0)}
+	g.now = func() time.Time { return g.clock }
+	hash := newHash(t, password, 4)
+	_, err := g.store.create(t.Context(),
+		user{Username: "enrico", Email: "e@b", HashedPassword: hash, IsActive: true})
+	must(t, err)
+	return g
+}
+
+const (
+	home, away = "192.0.2.1:1111", "192.0.2.2:1111"
+	throttled  = "After 10 failures in a row, an account and an address must get one try a " +
+		"minute: see throttle in auth.go."
+)
+
+// try logs in with a name and a password, from an address.
+func (g *guesser) try(addr, name, password string) answer {
+	return handle(g.server, loginRequestFrom(addr, "username="+name+"&password="+password))
+}
+
+// failTenTimes uses up the tries of enrico, from home.
+func (g *guesser) failTenTimes(t *testing.T) {
+	t.Helper()
+	for range 10 {
+		g.try(home, "enrico", "wrong").is(t, 401, wrongLogin,
+			"The first 10 failures must be plain 401s.")
 	}
-	for _, name := range spellings {
-		wrong("192.0.2.1:2222", name).is(t, 429, tooManyTries).header(t, "Retry-After", "60")
-	}
-	right("[::ffff:192.0.2.1]:1").is(t, 429, tooManyTries)
-	wrong(home, "anna").is(t, 401, wrongLogin)         // another account
-	right(away).contains(t, 200, `"Login successful"`) // another address
-	now = now.Add(59*time.Second + time.Millisecond)
-	right(home).is(t, 429, tooManyTries).header(t, "Retry-After", "1")
-	now = now.Add(999 * time.Millisecond)
-	wrong(home, "enrico").is(t, 401, wrongLogin) // one try a minute
-	right(home).is(t, 429, tooManyTries).header(t, "Retry-After", "60")
-	now = now.Add(time.Minute)
-	for range 3 { // success clears it
-		right(home).contains(t, 200, `"Login successful"`)
+}
+
+// TestThrottle fails ten times, and then waits.
+func TestThrottle(t *testing.T) {
+	g := newGuesser(t)
+	g.failTenTimes(t)
+
+	// Now the right password doesn't help.
+	g.try(home, "enrico", password).is(t, 429, tooManyTries, throttled).
+		header(t, "Retry-After", "60", sayWhen)
+	g.clock = g.clock.Add(59*time.Second + time.Millisecond)
+	g.try(home, "enrico", password).is(t, 429, tooManyTries, throttled).
+		header(t, "Retry-After", "1",
+			sayWhen)
+
+	// After a minute there is one try.
+	g.clock = g.clock.Add(999 * time.Millisecond)
+	g.try(home, "enrico", "wrong").is(t, 401, wrongLogin, throttled)
+	g.try(home, "enrico", password).is(t, 429, tooManyTries, throttled).
+		header(t, "Retry-After", "60", sayWhen)
+}
+
+// TestThrottleEnds succeeds after nine failures, again and again.
+func TestThrottleEnds(t *testing.T) {
+	g := newGuesser(t)
+	g.failTenTimes(t)
+	g.clock = g.clock.Add(time.Minute)
+	for range 3 {
+		g.try(home, "enrico", password).contains(t, 200, `"Login successful"`,
+			"A success must clear the failures.")
 		for range 9 {
-			wrong(home, "enrico").is(t, 401, wrongLogin)
+			g.try(home, "enrico", "wrong").is(t, 401, wrongLogin,
+				"A success must clear the failures.")
 		}
 	}
-	for i := range 10 { // unknown accounts count alike, and a /64 is one address
-		wrong(fmt.Sprintf("[2001:db8:1:2:%x::1%%eth0]:1", i+1), "nobody").is(t, 401, wrongLogin)
-		form(s, away, "username=carla").faults(t, "missing body.password") // no failed log-in
+}
+
+// TestThrottleKeys fails ten times for enrico, from home. Who else is throttled?
+func TestThrottleKeys(t *testing.T) {
+	g := newGuesser(t)
+	g.failTenTimes(t)
+
+	for _, row := range []struct {
+		name, addr, username string
+		status               int
+		want                 string
+	}{
+		// He is, however he writes it.
+		{"another port", "192.0.2.1:2222", "enrico", 429, tooManyTries},
+		{"the same address in IPv6", "[::ffff:192.0.2.1]:1", "enrico", 429, tooManyTries},
+		{"other letters", home, "ENRICO", 429, tooManyTries},
+		{"a letter %-encoded", home, "enric%4F", 429, tooManyTries},
+
+		// These are others.
+		{"another address", away, "enrico", 401, wrongLogin},
+		{"another account", home, "anna", 401, wrongLogin},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			g.try(row.addr, row.username, "wrong").is(t, row.status, row.want,
+				"The throttle must count by account and address: see newThrottleKey in auth.go.")
+		})
 	}
-	wrong("[2001:db8:1:2:ffff::9]:1", "nobody").is(t, 429, tooManyTries)
-	wrong("[2001:db8:1:3::1]:1", "nobody").is(t, 401, wrongLogin)
-	wrong(away, "carla").is(t, 401, wrongLogin)
+	g.try(away, "enrico", password).contains(t, 200, `"Login successful"`,
+		"Nobody may lock a user out from elsewhere: see newThrottleKey in auth.go.")
+}
+
+// TestThrottleUnknown fails ten times for a name that nobody has, from one IPv6 network.
+func TestThrottleUnknown(t *testing.T) {
+	g := newGuesser(t)
+	for i := range 10 {
+		addr := fmt.Sprintf("[2001:db8:1:2:%x::1%%eth0]:1", i+1)
+		g.try(addr, "nobody", "wrong").is(t, 401, wrongLogin,
+			"The first 10 failures must be plain 401s.")
+	}
+
+	g.try("[2001:db8:1:2:ffff::9]:1", "nobody", "wrong").is(t, 429, tooManyTries,
+		"An unknown name must be throttled as a known one is, and one IPv6 network (/64) is one "+
+			"address.")
+	g.try("[2001:db8:1:3::1]:1", "nobody", "wrong").is(t, 401, wrongLogin,
+		"Another IPv6 network is another address.")
+}
+
+// TestThrottleBelievesNoHeader changes X-Forwarded-For with each try.
+func TestThrottleBelievesNoHeader(t *testing.T) {
+	g := newGuesser(t)
+	forwarded := func(i int) answer {
+		r := loginRequestFrom(home, "username=enrico&password=wrong")
+		r.Header.Set("X-Forwarded-For", fmt.Sprint("198.51.100.", i))
+		r.Header.Set("X-Real-Ip", fmt.Sprint("198.51.100.", i))
+		r.Header.Set("Forwarded", fmt.Sprint("for=198.51.100.", i))
+		return handle(g.server, r)
+	}
+
+	const promise = "Nobody may escape the throttle with a header such as X-Forwarded-For: see " +
+		"newThrottleKey in auth.go."
+	for i := range 10 {
+		forwarded(i).is(t, 401, wrongLogin, promise)
+	}
+	forwarded(10).is(t, 429, tooManyTries, promise)
+}
+
+// TestFaultsAreNoFailures sends forms that are no tries.
+func TestFaultsAreNoFailures(t *testing.T) {
+	g := newGuesser(t)
+	for range 11 {
+		handle(g.server, loginRequestFrom(home, "username=enrico")).
+			faults(t, []string{"missing body.password"},
+				"A log-in without a password must be refused.")
+	}
+	g.try(home, "enrico", password).contains(t, 200, `"Login successful"`,
+		"A request that is no try must not be counted as a failure.")
+}
+
+// TestThrottleMemory records failures for more names than the throttle remembers.
+func TestThrottleMemory(t *testing.T) {
+	g := newGuesser(t)
 	most := 0
 	for i := range 10_100 {
-		s.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, now)
-		most = max(most, len(s.throttle.counts))
+		g.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, g.clock)
+		most = max(most, len(g.throttle.counts))
 	}
-	if most != 10_000 {
-		t.Errorf("%d accounts were remembered", most)
-	}
+	same(t, "the most pairs that were remembered", most, 10_000,
+		"The throttle must remember at most 10,000 pairs.")
 }
 
-// TestTogether sends parallel requests: no more get through than one by one.
+// TestTogether sends requests at the same moment. No more get through than one by one.
 func TestTogether(t *testing.T) {
 	s := newService(t)
-	got := []map[int]int{together(40, func(i int) int {
-		return s.signUp(t, []string{"enrico", "Enrico", "ENRICO", "enRICO"}[i%4])
-	})}
-	s.signUp(t, "anna")
-	for _, tried := range []string{password, "wrong", password} {
-		got = append(got, together(40, func(int) int { return s.login(t, "anna", tried).status }))
-	}
-	if want := "[map[201:1 400:39] map[200:40] map[401:10 429:30] map[429:40]]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %s", got, want)
+	spellings := []string{"enrico", "Enrico", "ENRICO", "enRICO"}
+	answers := together(40, func(i int) int { return s.postSignup(signupOf(spellings[i%4])).status })
+	same(t, "answers to 40 sign-ups of one name, by status", fmt.Sprint(answers),
+		"map[201:1 400:39]",
+		"Of many sign-ups with one name, one must succeed: see create in store.go.")
+
+	s.signUpAs(t, "anna")
+	for _, row := range []struct{ password, want string }{
+		{password, "map[200:40]"},
+		{"wrong", "map[401:10 429:30]"},
+		{password, "map[429:40]"},
+	} {
+		answers := together(40, func(int) int { return s.logInAs("anna", row.password).status })
+		same(t, "answers to 40 log-ins with "+row.password+", by status", fmt.Sprint(answers), row.want,
+			"Of parallel tries, no more may be answered than one by one: see record in auth.go.")
 	}
 }
 
 // TestSlowClients sends a byte a second, by synctest's clock.
 func TestSlowClients(t *testing.T) {
-	for request, limit := range map[string]time.Duration{
-		"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ":                                                             5 * time.Second,
-		"POST /auth/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n": 10 * time.Second,
+	const signup = "POST /auth/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for _, row := range []struct {
+		name, begin string
+		limit       time.Duration
+		want        string // in the answer
+	}{
+		{"headers", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", 5 * time.Second, ""},
+		{"a body", signup + "Content-Length: 60000\r\n\r\n", 10 * time.Second, brokenBody},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			ours, theirs := net.Pipe()
-			srv := newHTTPServer(newHandler(newServer(newStore(t, discard), nil, time.Hour), nil, discard), discard)
-			listener := make(pipeListener, 1)
-			listener <- theirs
-			go srv.Serve(listener)
-			defer srv.Close()
-			go io.Copy(io.Discard, ours)
-			began := time.Now()
-			for text := request; ; text = "x" {
-				if _, err := io.WriteString(ours, text); err != nil {
-					break
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// Read what comes, meanwhile.
+				ours := servePipe(t)
+				received := make(chan string)
+				go func() {
+					text, _ := io.ReadAll(ours)
+					received <- string(text)
+				}()
+
+				// Send until the service doesn't take more.
+				began := time.Now()
+				for text := row.begin; ; text = "x" {
+					if _, err := io.WriteString(ours, text); err != nil {
+						break
+					}
+					time.Sleep(time.Second)
 				}
-				time.Sleep(time.Second)
-			}
-			if took := time.Since(began); took < limit || took > limit+2*time.Second {
-				t.Errorf("%.20q was cut off after %v", request, took)
-			}
+
+				took := time.Since(began)
+				check(t, took >= row.limit && took <= row.limit+2*time.Second,
+					"A client that is too slow must be cut off: see newHTTPServer in main.go.",
+					"it was cut off after %v\nwant about %v", took, row.limit)
+				text := <-received
+				check(t, strings.Contains(text, row.want), "A body that is too slow must get 400.",
+					"came\n%s\nwant %s", text, row.want)
+			})
 		})
 	}
-	s := newService(t)
-	if a := s.raw(t, "GET /healthz\r\nX-Large: "+strings.Repeat("x", 32<<10), ""); a.status != 431 {
-		t.Errorf("32 KiB of headers: %d", a.status)
-	}
 }
 
-// The documents
+// servePipe serves a connection that needs no network, since synctest's clock stands still while a
+// network is waited for.
+func servePipe(t *testing.T) net.Conn {
+	ours, theirs := net.Pipe()
+	handler := newHandler(newServer(newStore(t, discard), nil, time.Hour), nil, discard)
+	srv := newHTTPServer(handler, discard)
+	listener := make(pipeListener, 1)
+	listener <- theirs
+	go srv.Serve(listener)
+	t.Cleanup(func() { srv.Close() })
+	return ours
+}
 
-// TestManual compares the manual with the README, and the OpenAPI document with the routes.
+// TestLargeHeaders sends 32 KiB of headers.
+func TestLargeHeaders(t *testing.T) {
+	a := newService(t).raw(t, "GET /healthz\r\nX-Large: "+strings.Repeat("x", 32<<10), "")
+	same(t, "the status for 32 KiB of headers", a.status, 431,
+		"Headers must not be larger than 16 KiB.")
+}
+
+// ---- The documents ----
+
+// TestManual looks for the manual in the README.
 func TestManual(t *testing.T) {
-	var manual bytes.Buffer
-	if status := run(t.Context(), []string{"-h"}, noEnvironment, &manual); status != 0 || !strings.Contains(readFile(t, "README.md"), manual.String()) {
-		t.Errorf("exit status %d; the README does not say\n%s", status, &manual)
-	}
-	var doc struct{ Paths map[string]map[string]any }
-	must(t, json.Unmarshal([]byte(openapiDocument), &doc))
-	mux := routes(newServer(newStore(t, discard), nil, 0))
-	for path, methods := range doc.Paths {
+	_, manual := runBriefly("", "-h")
+	check(t, strings.Contains(readFile(t, "README.md"), manual),
+		"The README must have the manual as it is.",
+		"it doesn't have what authflow -h prints:\n%s", manual)
+}
+
+// TestOpenAPI compares the OpenAPI document with the routes.
+func TestOpenAPI(t *testing.T) {
+	s := newService(t)
+	a := s.send("GET", "/openapi.json", "").
+		header(t, "Content-Type", asJSON, "The OpenAPI document must be JSON.")
+	var document struct{ Paths map[string]map[string]any }
+	must(t, json.Unmarshal([]byte(a.body), &document))
+
+	var documented []string
+	for path, methods := range document.Paths {
 		for method := range methods {
-			route := strings.ToUpper(method) + " " + path
-			if _, pattern := mux.Handler(httptest.NewRequest(strings.ToUpper(method), path, nil)); pattern != route {
-				t.Errorf("%s is documented, and routed to %q", route, pattern)
-			}
+			documented = append(documented, strings.ToUpper(method)+" "+path)
 		}
 	}
-	if len(doc.Paths) != 4 {
-		t.Errorf("%d paths", len(doc.Paths))
+	slices.Sort(documented)
+	same(t, "the documented requests", strings.Join(documented, ", "),
+		"GET /auth/me, GET /healthz, POST /auth/login, POST /auth/signup",
+		"The OpenAPI document must have each route of the API.")
+
+	mux := routes(s.server)
+	for _, request := range documented {
+		method, path, _ := strings.Cut(request, " ")
+		_, pattern := mux.Handler(httptest.NewRequest(method, path, nil))
+		same(t, "the route of "+request, pattern, request,
+			"What is documented must have a route: see routes in main.go.")
 	}
 }
 
-// TestREADME runs the sh blocks. The json blocks are their output; the text block is what -v logs.
+// TestDocumentSize adds up what the page and the OpenAPI document have.
+func TestDocumentSize(t *testing.T) {
+	s := newService(t)
+	page, document := s.send("GET", "/docs", ""), s.send("GET", "/openapi.json", "")
+	size := len(page.body) + len(document.body)
+	check(t, page.status == 200 && document.status == 200 && size <= 28_672,
+		"The page and the OpenAPI document must be small enough to read.",
+		"GET /docs came with %d and %d bytes, GET /openapi.json with %d and %d bytes\nwant 200 "+
+			"and together at most 28,672 bytes",
+		page.status, len(page.body), document.status, len(document.body))
+}
+
+// TestREADME runs the README's sh blocks, one after the other. The json blocks are their output.
+// The text block is what -v logs.
 func TestREADME(t *testing.T) {
 	need(t, "curl")
-	p := start(t, "-v")
-	script, want := "", ""
 	readme := readFile(t, "README.md")
-	for _, block := range regexp.MustCompile("(?s)\n```(sh|json)\n(.*?)```").FindAllStringSubmatch(readme, -1) {
+	p := start(t, "-v")
+
+	// One script of all sh blocks. Where a json block comes, it prints a mark.
+	script, want := "", ""
+	blocks := regexp.MustCompile("(?s)\n```(sh|json)\n(.*?)```").FindAllStringSubmatch(readme, -1)
+	for _, block := range blocks {
 		if block[1] == "json" {
-			want += block[2] + "====\n"
 			script += "echo ====\n"
+			want += block[2] + "====\n"
 		} else {
 			script += block[2]
 		}
 	}
-	shell := exec.Command(need(t, "bash"), "-c", strings.ReplaceAll(script, "http://127.0.0.1:8000", p.url))
+	script = strings.ReplaceAll(script, "http://127.0.0.1:8000", p.url)
+	shell := exec.Command(need(t, "bash"), "-c", script)
 	shell.Dir = filepath.Dir(p.path)
 	out, err := shell.Output()
 	must(t, err)
+
+	// Each token is another one.
 	token := regexp.MustCompile(`eyJ[\w.…-]+`)
-	if got := token.ReplaceAllString(string(out), "eyJ"); got != token.ReplaceAllString(want, "eyJ") || strings.Count(want, "====") < 5 {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
+	same(t, "what the sh blocks print",
+		token.ReplaceAllString(string(out), "eyJ…"), token.ReplaceAllString(want, "eyJ…"),
+		"What the README shows must be what comes.")
+	check(t, strings.Count(want, "====") >= 5, "The README must show its requests.",
+		"it has %d json blocks, want at least 5", strings.Count(want, "===="))
+
+	// Of the log, leave out what differs from run to run.
 	p.kill()
 	_, log, _ := strings.Cut(p.log.String(), "users="+p.path+"\n")
 	volatile := regexp.MustCompile(`time=\S+ |source=\S+ |took=\S+|addr=\S+`)
-	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)[1]
-	if log := volatile.ReplaceAllString(log, ""); !strings.HasPrefix(log, volatile.ReplaceAllString(steps, "")) {
-		t.Errorf("-v logs\n%s\nand the README has\n%s", log, steps)
+	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)
+	if steps == nil {
+		t.Fatal("The README must show in a text block what -v logs.")
 	}
+	log, shown := volatile.ReplaceAllString(log, ""), volatile.ReplaceAllString(steps[1], "")
+	check(t, strings.HasPrefix(log, shown), "The README must show what -v logs.",
+		"-v logs\n%s\nwant that it begins as the README says:\n%s", log, shown)
 }
 
-// TestPolicy checks that the page loads and runs only its own.
-func TestPolicy(t *testing.T) {
-	a := newService(t).do(t, "GET", "/docs", "").header(t, "Content-Type", "text/html; charset=utf-8")
-	const digest = "'sha256-[\\w+/]{43}='"
-	if policy := a.headers.Get("Content-Security-Policy"); !regexp.MustCompile("^default-src 'none'; script-src " + digest + "; style-src " + digest +
-		"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$").MatchString(policy) {
-		t.Error(policy)
-	}
-	if found := regexp.MustCompile(`https?:|//cdn|innerHTML|insertAdjacentHTML|document\.write|eval\(| on\w+=|localStorage`).FindString(a.body); found != "" {
-		t.Errorf("the page has %s", found)
-	}
-}
+// ---- Fuzzing ----
 
-// TestPage drives the page in headless Chromium (W3C WebDriver), and calls the API from pages of two other origins.
-func TestPage(t *testing.T) {
-	chromium := need(t, "chromium")
-	front, other := httptest.NewServer(http.NotFoundHandler()), httptest.NewServer(http.NotFoundHandler())
-	defer front.Close()
-	defer other.Close()
-	p := start(t, "-cost", "4", "-allow-origin", front.URL)
-	driver, said := exec.Command(need(t, "chromedriver"), "--port=0"), &output{}
-	driver.Stdout, driver.WaitDelay = said, time.Second // its browser may hold the pipe open
-	must(t, driver.Start())
-	defer driver.Wait()
-	defer driver.Process.Kill()
-	port := regexp.MustCompile(`on port (\d+)\.`)
-	await(t, "ChromeDriver", func() bool { return port.MatchString(said.String()) })
-	session := "http://127.0.0.1:" + port.FindStringSubmatch(said.String())[1] + "/session"
-	call := func(method, path string, parameters any) (value json.RawMessage) {
-		t.Helper()
-		text, _ := json.Marshal(parameters)
-		a, err := api{url: session}.try(method, path, string(text))
-		var reply struct{ Value json.RawMessage }
-		if json.Unmarshal([]byte(a.body), &reply); err != nil || a.status != 200 {
-			t.Fatal(path, a, err)
-		}
-		return reply.Value
-	}
-	type object map[string]any
-	created := call("POST", "", object{"capabilities": object{"alwaysMatch": object{"goog:loggingPrefs": object{"browser": "ALL"},
-		"goog:chromeOptions": object{"binary": chromium, "args": strings.Fields("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run " +
-			"--disable-background-networking --disable-component-update --disable-sync --user-data-dir=" + t.TempDir())}}}})
-	session += "/" + regexp.MustCompile(`"sessionId":"(\w+)"`).FindStringSubmatch(string(created))[1]
-	defer call("DELETE", "", object{})
-	open := func(url string) { call("POST", "/url", object{"url": url}) }
-	run := func(script string, args ...any) (result string) { // what it returns, or its error
-		t.Helper()
-		script = "let [a, b, done] = arguments; (async () => {" + script + "})().then(done, (e) => done(String(e)))"
-		json.Unmarshal(call("POST", "/execute/async", object{"script": script, "args": append(args, "", "")[:2]}), &result)
-		return result
-	}
-	fill := func(field, text string) {
-		run(`a = document.querySelector(a); a.value = b; a.dispatchEvent(new Event("input", { bubbles: true }))`, field, text)
-	}
-	shows := func(selector, text string) {
-		t.Helper()
-		await(t, selector+" with "+text, func() bool {
-			return strings.Contains(run(`return document.querySelector(a).textContent`, selector), text)
-		})
-	}
-	press := func(step, status string) {
-		t.Helper()
-		run(`document.querySelector(a + " button").click()`, step)
-		shows(step+" [role=status]", status)
-	}
-
-	open(p.url + "/docs")
-	fill("#signup-username", "en rico")
-	fill("#signup-email", "enrico@example.com")
-	fill("#signup-password", "short")
-	press("#signup", "422 Unprocessable Entity")
-	shows("#signup-username-fault", "String should have only ASCII letters, digits and . _ - @ +")
-	if got := run(`return document.activeElement.id`); got != "signup-username" {
-		t.Errorf("the focus is on %s", got)
-	}
-	const hard = "it's <b>secret</b>"
-	fill("#signup-username", "enrico")
-	fill("#signup-password", hard)
-	press("#signup", "201 Created")
-	shows("section:has(#signup) .answer", `"user_id": 1`)
-	press("#me", "401 Unauthorized")
-	press("#login", "200 OK") // with what sign-up has put there
-	shows("#header-json", `"alg": "HS256"`)
-	shows("#payload-json", `"sub": "1"`)
-	if text := run(`return document.body.innerText`); strings.Contains(text, "secret") || strings.Contains(text, "String should") {
-		t.Errorf("the page shows the password, or an old fault:\n%s", text)
-	}
-	press("#me", "You are enrico")
-	token := run(`return document.querySelector("#me-token").value`)
-	shows("section:has(#me) .request", "Authorization: Bearer "+token)
-	fill("#me-token", strings.Replace(token, ".", ".x", 1))
-	press("#me", "401 Unauthorized")
-	shows("section:has(#me) .answer", `error="invalid_token"`)
-	fill("#login-password", "wrong")
-	press("#login", "401 Unauthorized")
-	shows("#token-age", "earlier")
-	run(`document.querySelector("#login-show").click()`)
-	fill("#login-password", hard)
-	press("#login", "200 OK")
-	out, err := exec.Command(need(t, "bash"), "-c", run(`return document.querySelector("section:has(#login) .curl").textContent`)).Output()
-	if err != nil || !strings.Contains(string(out), `"Login successful"`) {
-		t.Errorf("the page's curl: %v\n%s", err, out)
-	}
-	call("POST", "/goog/cdp/execute", object{"cmd": "Emulation.setDeviceMetricsOverride", "params": json.RawMessage(`{"width":320,"height":800,"deviceScaleFactor":2,"mobile":true}`)})
-	if wide := run(`return String(document.documentElement.scrollWidth)`); wide != "320" {
-		t.Errorf("on a phone of 320 pixels the page is %s wide", wide)
-	}
-	for _, line := range regexp.MustCompile(`"message":"[^"]*`).FindAllString(string(call("POST", "/se/log", object{"type": "browser"})), -1) {
-		if !strings.Contains(line, "the server responded with a status of 4") {
-			t.Errorf("the console says %s", line)
-		}
-	}
-
-	const flow = `
-		const send = (path, headers, body) => fetch(a + "/auth/" + path, { method: body ? "POST" : "GET", headers, body });
-		const signup = await send("signup", {"Content-Type": "application/json"}, '{"username":"anna","email":"a@b","password":"plaintextpassword"}');
-		const login = await send("login", {}, new URLSearchParams({username: "anna", password: "plaintextpassword"}));
-		const user = await send("me", {Authorization: "Bearer " + (await login.json()).access_token});
-		const refused = await send("me", {Authorization: "Bearer x"});
-		return [signup.status, (await user.json()).username, refused.headers.get("WWW-Authenticate")].join()`
-	open(front.URL)
-	if got := run(flow, p.url); got != `201,anna,Bearer realm="auth", error="invalid_token"` {
-		t.Errorf("a page of the allowed origin: %s", got)
-	}
-	open(other.URL)
-	if got := run(flow, p.url); got != "TypeError: Failed to fetch" {
-		t.Errorf("a page of another origin: %s", got)
-	}
-}
-
-// Fuzzing
-
-// FuzzUsersFile checks that a save keeps all users, and that a fault has a line.
+// FuzzUsersFile reads any text as a users file, and saves into it. All users stay, and a fault has
+// a line or a user.
 func FuzzUsersFile(f *testing.F) {
 	hash := newHash(f, password, 4)
-	for _, seed := range []string{readFile(f, "users.json.example"), "", "[ ]\n", "\ufeff[]", "[\n]]", "[}", "\xff",
-		`[{"id":1,"username":"a","email":"a@b","hashed_password":"` + hash + `","is_active":true,"note":"]"}]`} {
+	for _, seed := range []string{
+		readFile(f, "users.json.example"), twoUsers(hash),
+		"", "[ ]\n", "\ufeff[]", "[\n]]", "[}", "\xff",
+		`[{"note":"]",` + userLine(1, "enrico", hash, true)[1:] + `]`,
+	} {
 		f.Add(seed)
 	}
 	path := filepath.Join(f.TempDir(), "users.json")
+	place := regexp.MustCompile(`users\.json: (line \d+|not UTF-8|user \d+ \(".*"\)): .+$`)
+
 	f.Fuzz(func(t *testing.T, text string) {
 		writeFile(t, path, text)
 		s, err := openStore(path, 4, discard)
 		if err != nil {
-			if !regexp.MustCompile(`users\.json: (line \d+|user \d+ \(".*"\)): .+$`).MatchString(err.Error()) {
-				t.Fatalf("%q: %v", text, err)
-			}
+			check(t, place.MatchString(err.Error()), "A fault must have a line or a user.",
+				"the file %q came with %s\nwant something like %s", text, errorText(err), place)
 			return
 		}
-		if _, err := s.create(t.Context(), user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true}); err != nil {
+
+		_, err = s.create(t.Context(),
+			user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true})
+		if err != nil {
 			return // the name is taken, or no id is left
 		}
 		again, err := openStore(path, 4, discard)
-		if err != nil || fmt.Sprint(usersOf(again)) != fmt.Sprint(usersOf(s)) {
-			t.Fatalf("%q: after a save: %v\n got %v\nwant %v", text, err, usersOf(again), usersOf(s))
-		}
+		must(t, err)
+		same(t, fmt.Sprintf("the users after a save into %q", text), usersOf(again), usersOf(s),
+			"The file must have what the store has.")
 	})
 }
 
-// usersOf returns the users as values, which can be printed.
-func usersOf(s *store) map[int64]user {
+// usersOf prints the users of a store, ordered by their ids.
+func usersOf(s *store) string {
 	users := map[int64]user{}
-	for id, u := range s.users.byID {
+	for id, u := range s.current().byID {
 		users[id] = *u
 	}
-	return users
+	return fmt.Sprint(users)
 }
 
-// Benchmarks
+// ---- Benchmarks ----
 //
 // Speeds are ratios of two things that are measured in turn, since machines differ and are shared.
 
@@ -1485,6 +3067,7 @@ const (
 	benchTurn = 4 * time.Second // how long each of the two is measured
 )
 
+// perSecond returns how often n clients together can call f in a second.
 func perSecond(n int, f func()) float64 {
 	var count atomic.Int64
 	start := time.Now()
@@ -1498,30 +3081,82 @@ func perSecond(n int, f func()) float64 {
 	return float64(count.Load()) / time.Since(start).Seconds()
 }
 
-// report reports the median and the 99th percentile of the time of f.
-func report(b *testing.B, name string, f func()) {
-	var took []time.Duration
+// times returns how long each call of f took, the shortest first.
+func times(f func()) (took []time.Duration) {
 	for start := time.Now(); time.Since(start) < benchTurn; {
 		before := time.Now()
 		f()
 		took = append(took, time.Since(before))
 	}
 	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, name+"-p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, name+"-p99-ms")
+	return took
 }
 
-// BenchmarkLogin compares 32 clients with bcrypt alone.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// report reports the median and the 99th percentile of the time of f.
+func report(b *testing.B, name string, f func()) {
+	took := times(f)
+	b.ReportMetric(milliseconds(took[len(took)/2]), name+"-p50-ms")
+	b.ReportMetric(milliseconds(took[len(took)*99/100]), name+"-p99-ms")
+}
+
+// BenchmarkHTTP compares GET /auth/me with a bare net/http handler that writes the same bytes. Both
+// are processes with 16 clients.
+func BenchmarkHTTP(b *testing.B) {
+	const promise = "The benchmark needs the right answers."
+	p, bare := start(b, "-cost", "4"), start(b, "AUTHFLOW_RUN=bare")
+	p.signUpAs(b, "enrico")
+	token := p.tokenFor(b, "enrico")
+	var ours, theirs float64
+	for b.Loop() {
+		theirs += perSecond(16, func() { bare.whoAmI(token).is(b, 200, enrico, promise) })
+		ours += perSecond(16, func() { p.whoAmI(token).is(b, 200, enrico, promise) })
+	}
+	b.ReportMetric(ours/theirs, "me/bare")
+}
+
+// serveBare is the bare handler. It says where it listens as authflow does.
+func serveBare() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		os.Exit(1)
+	}
+	fmt.Fprintf(os.Stderr, "msg=listening url=http://%s\n", listener.Addr())
+	http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", asJSON)
+		io.WriteString(w, enrico)
+	}))
+}
+
+// BenchmarkLogin compares 32 clients that log in with bcrypt alone.
 func BenchmarkLogin(b *testing.B) {
 	p := start(b, "-cost", benchCost)
-	p.signUp(b, "enrico")
+	p.signUpAs(b, "enrico")
 	hash := []byte(newHash(b, password, 12))
-	var raw, login float64
+	var bcryptAlone, logins float64
 	for b.Loop() {
-		raw += perSecond(processors, func() { bcrypt.CompareHashAndPassword(hash, []byte(password)) })
-		login += perSecond(32, func() { p.token(b, "enrico", password) })
+		bcryptAlone += perSecond(processors, func() {
+			bcrypt.CompareHashAndPassword(hash, []byte(password))
+		})
+		logins += perSecond(32, func() { p.tokenFor(b, "enrico") })
 	}
-	b.ReportMetric(login/raw, "login/bcrypt")
+	b.ReportMetric(logins/bcryptAlone, "login/bcrypt")
+}
+
+// BenchmarkClass lets 40 students sign up at the same moment, and then log in.
+func BenchmarkClass(b *testing.B) {
+	var signedUp, loggedIn int
+	for b.Loop() {
+		p := start(b, "-cost", benchCost)
+		student := func(i int) string { return fmt.Sprint("student", i) }
+		signups := together(40, func(i int) int { return p.postSignup(signupOf(student(i))).status })
+		logins := together(40, func(i int) int { return p.logInAs(student(i), password).status })
+		signedUp += signups[201]
+		loggedIn += logins[200]
+	}
+	b.ReportMetric(float64(signedUp)/float64(b.N), "signups-of-40")
+	b.ReportMetric(float64(loggedIn)/float64(b.N), "logins-of-40")
 }
 
 // BenchmarkMe asks who am I: alone, beside 32 log-ins, and beside sign-ups into 100,000 users.
@@ -1529,22 +3164,29 @@ func BenchmarkMe(b *testing.B) {
 	many := filepath.Join(b.TempDir(), "users.json")
 	manyUsers(b, many, 100_000)
 	p, q := start(b, "-cost", benchCost), start(b, "-cost", "4", "-users", many)
-	p.signUp(b, "enrico")
-	token, tokenOfMany := p.token(b, "enrico", password), q.token(b, "user1", password)
-	beside := func(n int, f, g func()) {
+	p.signUpAs(b, "enrico")
+	token, tokenOfMany := p.tokenFor(b, "enrico"), q.tokenFor(b, "user1")
+	const promise = "The benchmark needs the right answers."
+	me := func() { p.whoAmI(token).is(b, 200, enrico, promise) }
+	meOfMany := func() { q.whoAmI(tokenOfMany).contains(b, 200, `"id":1`, promise) }
+
+	// beside runs f in n clients while measure runs.
+	beside := func(n int, f, measure func()) {
 		done := make(chan float64)
 		go func() { done <- perSecond(n, f) }()
-		g()
+		measure()
 		<-done
 	}
+
 	i := 0
 	for b.Loop() {
-		me := func() { p.me(b, token).contains(b, 200, `"id":1`) }
 		report(b, "alone", me)
-		beside(32, func() { p.login(b, "enrico", password) }, func() { report(b, "logins", me) })
-		beside(1, func() { i++; q.signUp(b, fmt.Sprint("new", i)) }, func() {
-			report(b, "signups", func() { q.me(b, tokenOfMany).contains(b, 200, `"id":1`) })
-		})
+		beside(32, func() { p.logInAs("enrico", password) }, func() { report(b, "logins", me) })
+		signUp := func() {
+			i++
+			q.postSignup(signupOf(fmt.Sprint("new", i)))
+		}
+		beside(1, signUp, func() { report(b, "signups", meOfMany) })
 	}
 }
 
@@ -1554,54 +3196,64 @@ func BenchmarkManyUsers(b *testing.B) {
 	text := manyUsers(b, many, 100_000)
 	p, q := start(b, "-cost", benchCost), start(b, "-cost", benchCost, "-users", many)
 	took := map[string]time.Duration{}
-	measure := func(name string, f func() bool) {
+	measure := func(name string, f func()) {
 		start := time.Now()
-		if !f() {
-			b.Fatal(name)
-		}
+		f()
 		took[name] += time.Since(start)
 	}
+
 	i := 0
 	for b.Loop() {
 		for range 10 {
 			i++
 			name := fmt.Sprint("new", i)
-			measure("none", func() bool { return p.signUp(b, name) == 201 })
-			measure("many", func() bool { return q.signUp(b, name) == 201 })
+			measure("none", func() { p.signUpAs(b, name) })
+			measure("many", func() { q.signUpAs(b, name) })
 		}
-		measure("unmarshal", func() bool { return json.Unmarshal(text, new([]user)) == nil })
-		measure("parse", func() bool { _, err := parse(text, 12); return err == nil })
+		measure("unmarshal", func() { must(b, json.Unmarshal(text, new([]user))) })
+		measure("parse", func() { _, err := parse(text, 12); must(b, err) })
 	}
 	b.ReportMetric(float64(took["many"])/float64(took["none"]), "many/none")
 	b.ReportMetric(float64(took["parse"])/float64(took["unmarshal"]), "parse/unmarshal")
+
+	// How much longer does a look-up take?
+	token, tokenOfMany := p.tokenFor(b, "new1"), q.tokenFor(b, "new1")
+	none := times(func() { p.whoAmI(token) })
+	lookUp := times(func() { q.whoAmI(tokenOfMany) })
+	b.ReportMetric(milliseconds(lookUp[len(lookUp)/2]-none[len(none)/2]), "lookup-extra-ms")
 }
 
-func manyUsers(t testing.TB, path string, n int) (text []byte) {
+// manyUsers writes a file with n users, all with one password, and returns its text.
+func manyUsers(t testing.TB, path string, n int) []byte {
 	t.Helper()
 	hash := newHash(t, password, 4)
+	var text []byte
 	for i := 1; i <= n; i++ {
-		text = fmt.Appendf(text, ",\n"+`{"id":%d,"username":"user%d","email":"user%d@example.com","hashed_password":%q,"is_active":true}`, i, i, i, hash)
+		text = append(text, ",\n"+userLine(i, fmt.Sprint("user", i), hash, true)...)
 	}
 	text[0] = '['
 	text = append(text, "\n]\n"...)
-	writeFile(t, path, string(text))
-	must(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+	edit(t, path, string(text))
 	return text
 }
 
-// Helpers
+// ---- Helpers ----
 
-// TestMain lets the test binary be authflow itself.
+// TestMain lets the test binary be authflow itself, or the bare handler of BenchmarkHTTP.
 func TestMain(m *testing.M) {
-	if os.Getenv("AUTHFLOW_RUN") != "" {
+	switch os.Getenv("AUTHFLOW_RUN") {
+	case "authflow":
 		main()
+	case "bare":
+		serveBare()
 	}
 	os.Exit(m.Run())
 }
 
 var (
 	discard    = slog.New(slog.DiscardHandler)
-	bcryptText = regexp.MustCompile(`\$2a\$[^"]+`)
+	bcryptText = regexp.MustCompile(`\$2[aby]\$[^"]+`)
+	anyToken   = regexp.MustCompile(`"access_token":"[\w-]+\.[\w-]+\.[\w-]+"`)
 )
 
 func noEnvironment(string) string { return "" }
@@ -1613,12 +3265,32 @@ type api struct {
 	log  *output
 }
 
-// A service is the real handler at bcrypt's lowest cost.
+// A service is the real handler at bcrypt's lowest cost, in this process.
 type service struct {
 	api
 	server *server
 }
 
+// newService starts a service with no users. Its log has all steps.
+func newService(t testing.TB, origins ...string) *service {
+	t.Helper()
+	log := &output{}
+	return newServiceWith(t, newTestLogger(log), log, origins...)
+}
+
+// newTestLogger logs what -v does, without the lines of the source.
+func newTestLogger(log io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func newServiceWith(t testing.TB, logger *slog.Logger, log *output, origins ...string) *service {
+	t.Helper()
+	users := newStore(t, logger)
+	s := newServer(users, []byte("the key"), time.Hour)
+	return &service{api{serveOn(t, newHandler(s, origins, logger)), users.path, log}, s}
+}
+
+// newStore opens a users file that doesn't exist yet.
 func newStore(t testing.TB, log *slog.Logger) *store {
 	t.Helper()
 	users, err := openStore(filepath.Join(t.TempDir(), "users.json"), 4, log)
@@ -1626,27 +3298,38 @@ func newStore(t testing.TB, log *slog.Logger) *store {
 	return users
 }
 
-func newService(t testing.TB, origins ...string) *service {
+// serveOn serves a handler with the limits of the program, and returns its address.
+func serveOn(t testing.TB, handler http.Handler) string {
 	t.Helper()
-	log := &output{}
-	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	users := newStore(t, logger)
-	s := newServer(users, []byte("the key"), time.Hour)
 	web := httptest.NewUnstartedServer(nil)
-	web.Config = newHTTPServer(newHandler(s, origins, logger), discard)
+	web.Config = newHTTPServer(handler, discard)
 	web.Start()
 	t.Cleanup(web.Close)
-	return &service{api{web.URL, users.path, log}, s}
+	return web.URL
 }
 
-func form(s *server, addr, body string) answer {
-	r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(body))
-	r.RemoteAddr = addr
-	r.Header.Set("Content-Type", asForm)
-	r.Header.Set("X-Forwarded-For", "198.51.100.7") // is not believed
+// handle lets a server answer a request that comes over no network.
+func handle(s *server, r *http.Request) answer {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	w := httptest.NewRecorder()
 	newHandler(s, nil, discard).ServeHTTP(w, r)
-	return answer{w.Code, w.Header(), w.Body.String()}
+	sent := fmt.Sprintf("%s %s %s from %s", r.Method, r.URL, body, r.RemoteAddr)
+	return answer{w.Code, w.Header(), w.Body.String(), sent}
+}
+
+func signupRequestFrom(addr, body string) *http.Request {
+	r := httptest.NewRequest("POST", "/auth/signup", strings.NewReader(body))
+	r.RemoteAddr = addr
+	r.Header.Set("Content-Type", asJSON)
+	return r
+}
+
+func loginRequestFrom(addr, form string) *http.Request {
+	r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(form))
+	r.RemoteAddr = addr
+	r.Header.Set("Content-Type", asForm)
+	return r
 }
 
 // A program is authflow as a process.
@@ -1656,34 +3339,55 @@ type program struct {
 	ended chan struct{}
 }
 
-// start runs authflow on a free port and waits until it listens. NAME=VALUE is for the environment, UMASK=… sets the umask.
+// start runs authflow on a free port, and waits until it listens. An argument NAME=VALUE is for the
+// environment, and UMASK=000 sets the umask.
 func start(t testing.TB, args ...string) *program {
 	t.Helper()
 	p := launch(t, args...)
-	url := regexp.MustCompile(`msg=listening url=(\S+)`)
-	await(t, "its start", func() bool {
+	listening := regexp.MustCompile(`msg=listening url=(\S+)`)
+	await(t, "the start of authflow "+strings.Join(args, " "), func() bool {
 		select {
 		case <-p.ended:
-			t.Fatal(p.log)
+			t.Fatalf("authflow %s must serve, and ended at once:\n%s",
+				strings.Join(args, " "), p.log.end())
 		default:
 		}
-		return url.MatchString(p.log.String())
+		return listening.MatchString(p.log.String())
 	})
-	p.url = url.FindStringSubmatch(p.log.String())[1]
+	p.url = listening.FindStringSubmatch(p.log.String())[1]
 	return p
 }
 
+// launch runs authflow, and doesn't wait.
 func launch(t testing.TB, args ...string) *program {
 	t.Helper()
-	p := &program{api: api{path: filepath.Join(t.TempDir(), "users.json"), log: &output{}}, ended: make(chan struct{})}
+	log := &output{}
+	p := launchInto(t, log, args...)
+	p.log = log
+	return p
+}
+
+// launchInto runs authflow with its log going to stderr.
+func launchInto(t testing.TB, stderr io.Writer, args ...string) *program {
+	t.Helper()
+	p := &program{
+		api:   api{path: filepath.Join(t.TempDir(), "users.json"), log: &output{}},
+		ended: make(chan struct{}),
+	}
 	command := []string{os.Args[0], "-addr", "127.0.0.1:0", "-users", p.path}
-	environment := append(os.Environ(), "AUTHFLOW_RUN=1", "AUTH_SECRET=") // the last one of a name counts
+	environment := append(os.Environ(), "AUTHFLOW_RUN=authflow", "AUTH_SECRET=")
+
+	// Of two variables with one name, the last one counts.
+	variable := regexp.MustCompile(`^[A-Z_]+=`)
 	for i, arg := range args {
 		umask, isUmask := strings.CutPrefix(arg, "UMASK=")
+
+		// sh sets the umask and then becomes authflow.
 		switch {
 		case isUmask:
-			command = append([]string{"sh", "-c", "umask " + umask + `; exec "$0" "$@"`}, command...)
-		case strings.HasPrefix(arg, "AUTH_SECRET="):
+			setUmask := []string{"sh", "-c", "umask " + umask + `; exec "$0" "$@"`}
+			command = append(setUmask, command...)
+		case variable.MatchString(arg):
 			environment = append(environment, arg)
 		default:
 			command = append(command, arg)
@@ -1692,8 +3396,10 @@ func launch(t testing.TB, args ...string) *program {
 			p.path = args[i+1]
 		}
 	}
+
+	// So that a test can wait for its end, ended is closed then.
 	p.cmd = exec.Command(command[0], command[1:]...)
-	p.cmd.Env, p.cmd.Stderr = environment, p.log
+	p.cmd.Env, p.cmd.Stderr = environment, stderr
 	must(t, p.cmd.Start())
 	go func() {
 		p.cmd.Wait()
@@ -1703,12 +3409,13 @@ func launch(t testing.TB, args ...string) *program {
 	return p
 }
 
+// exit waits for the end of the program, and returns its exit status.
 func (p *program) exit(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.ended:
 	case <-time.After(30 * time.Second):
-		t.Fatalf("it does not end:\n%s", p.log)
+		t.Fatalf("authflow must end, and still runs after 30 s. Its log ends with\n%s", p.log.end())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -1719,6 +3426,7 @@ func (p *program) kill() {
 	<-p.ended
 }
 
+// An output is a log that one can read while a program writes it.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -1736,134 +3444,259 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func (s api) logged(t testing.TB, text string) {
-	t.Helper()
-	await(t, text, func() bool { return strings.Contains(s.log.String(), text) })
+// Len returns where the log ends now, and from what came after that.
+func (o *output) Len() int               { return len(o.String()) }
+func (o *output) from(before int) string { return o.String()[before:] }
+
+// end returns the last lines.
+func (o *output) end() string { return lastLines(o.String()) }
+
+// lastLines returns the last 20 lines of a text, for a message.
+func lastLines(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	first := max(0, len(lines)-20)
+	return strings.Join(lines[first:], "\n")
 }
 
+// linesWith returns the last lines that have a part.
+func linesWith(text, part string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			lines = append(lines, shorten(line))
+		}
+	}
+	return lastLines(strings.Join(lines, "\n"))
+}
+
+// logged waits for a text in the log.
+func (s api) logged(t testing.TB, text, promise string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(s.log.String(), text); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s\nwant in the log: %s\nThe log ends with\n%s", promise, text, s.log.end())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// An answer remembers its request, for the message of a failure.
 type answer struct {
-	status  int
+	status  int // 0 if there is no answer; then the body says why
 	headers http.Header
 	body    string
+	sent    string // GET /auth/me, Authorization: Bearer eyJhbGci…
 }
 
-var client = &http.Client{
-	Transport:     &http.Transport{MaxIdleConnsPerHost: 100, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Timeout:       time.Minute,
+// Clients keep their connections. Who hangs up needs connections of its own.
+var client, hangingUp = newClient(), newClient()
+
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: 100,
+			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // don't follow it
+		},
+		Timeout: time.Minute,
+	}
 }
 
 // try sends a request with these headers, pairs of name and value.
 func (s api) try(method, path, body string, headers ...string) (answer, error) {
+	sent := method + " " + path
 	r, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
+		sent += ", " + headers[i] + ": " + headers[i+1]
 	}
+	sent += " " + body
+
 	resp, err := client.Do(r)
 	if err != nil {
-		return answer{}, err
+		return answer{sent: sent}, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(text)}, err
+	return answer{resp.StatusCode, resp.Header, string(text), sent}, err
 }
 
-func (s api) do(t testing.TB, method, path, body string, headers ...string) answer {
-	t.Helper()
+// send is try. If no answer comes, it says so in the answer, and the next check fails.
+func (s api) send(method, path, body string, headers ...string) answer {
 	a, err := s.try(method, path, body, headers...)
 	if err != nil {
-		t.Error(err) // not Fatal: other goroutines call this too
+		a.status, a.body = 0, "no answer: "+err.Error()
 	}
 	return a
 }
 
-func (s api) signup(t testing.TB, body string) answer {
-	t.Helper()
-	return s.do(t, "POST", "/auth/signup", body, "Content-Type", asJSON)
+// signupJSON returns the body of a sign-up.
+func signupJSON(username, email, password string) string {
+	text, _ := json.Marshal(map[string]string{
+		"username": username, "email": email, "password": password,
+	})
+	return string(text)
 }
 
-func (s api) signUp(t testing.TB, username string) int {
-	t.Helper()
-	return s.signup(t, strings.ReplaceAll(lessonSignup, "enrico", username)).status
+// signupOf returns the lesson's sign-up with another name.
+func signupOf(username string) string {
+	return strings.ReplaceAll(lessonSignup, "enrico", username)
 }
 
-func (s api) login(t testing.TB, username, password string) answer {
-	t.Helper()
-	return s.do(t, "POST", "/auth/login", url.Values{"username": {username}, "password": {password}}.Encode(), "Content-Type", asForm)
+func (s api) postSignup(body string) answer {
+	return s.send("POST", "/auth/signup", body, "Content-Type", asJSON)
 }
 
-func (s api) token(t testing.TB, username, password string) string {
+func (s api) postLogin(form string) answer {
+	return s.send("POST", "/auth/login", form, "Content-Type", asForm)
+}
+
+// signUpAs signs up a user for a test that needs one.
+func (s api) signUpAs(t testing.TB, username string) {
 	t.Helper()
-	a := s.login(t, username, password)
+	if a := s.postSignup(signupOf(username)); a.status != 201 {
+		t.Fatalf("This test needs the user %s, who must be able to sign up.%s\nwant: 201",
+			username, a.came())
+	}
+}
+
+func (s api) logInAs(username, password string) answer {
+	return s.postLogin(url.Values{"username": {username}, "password": {password}}.Encode())
+}
+
+// tokenFor logs in for a test that needs a token.
+func (s api) tokenFor(t testing.TB, username string) string {
+	t.Helper()
+	a := s.logInAs(username, password)
 	_, token, _ := strings.Cut(a.body, `"access_token":"`)
 	token, _, _ = strings.Cut(token, `"`)
 	if a.status != 200 || token == "" {
-		t.Errorf("no token: %d %s", a.status, a.body)
+		t.Fatalf("This test needs a token for %s, who must be able to log in.%s\n"+
+			"want: 200 and an access_token", username, a.came())
 	}
 	return token
 }
 
-func (s api) me(t testing.TB, token string) answer {
-	t.Helper()
-	return s.do(t, "GET", "/auth/me", "", "Authorization", "Bearer "+token)
+func (s api) whoAmI(token string) answer {
+	return s.send("GET", "/auth/me", "", "Authorization", "Bearer "+token)
 }
 
+// dial opens a connection and sends a text as it is.
 func dial(t testing.TB, url, text string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	go io.WriteString(conn, text) // the service may answer and close before it has read everything
 	return conn
 }
 
-// raw sends "METHOD path" and more header lines as they are. It adds the length of the body unless there is one.
+// raw sends "METHOD path", more header lines and a body as they are. It adds the length of the body
+// unless there is one.
 func (s api) raw(t testing.TB, request, body string) answer {
 	t.Helper()
 	first, headers, _ := strings.Cut(request, "\r\n")
-	if !strings.Contains(headers, "Content-Length") && !strings.Contains(headers, "Transfer-Encoding") {
-		headers += fmt.Sprintf("\r\nContent-Length: %d", len(body))
+	hasLength := regexp.MustCompile("Content-Length|Transfer-Encoding").MatchString(headers)
+	if !hasLength {
+		headers += "\r\nContent-Length: " + strconv.Itoa(len(body))
 	}
-	conn := dial(t, s.url, first+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+strings.TrimPrefix(headers, "\r\n")+"\r\n\r\n"+body)
+	headers = "Host: x\r\nConnection: close\r\n" + strings.TrimPrefix(headers, "\r\n")
+	conn := dial(t, s.url, first+" HTTP/1.1\r\n"+headers+"\r\n\r\n"+body)
+
+	sent := strings.ReplaceAll(request, "\r\n", ", ") + " " + body
 	method, _, _ := strings.Cut(first, " ")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
-		t.Fatalf("%.80q: %v", request, err)
+		t.Fatalf("Each request must get an answer.\nsent: %s\ncame: no answer: %v", shorten(sent),
+			err)
 	}
 	text, _ := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(text)}
+	return answer{resp.StatusCode, resp.Header, string(text), sent}
 }
 
-func (a answer) is(t testing.TB, status int, body string) answer {
+// shorten cuts a text that would fill the screen.
+func shorten(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) > 400 {
+		return fmt.Sprintf("%.400s… (%d bytes)", text, len(text))
+	}
+	return text
+}
+
+// came says what was sent and what came.
+func (a answer) came() string {
+	return fmt.Sprintf("\nsent: %s\ncame: %d %s", shorten(a.sent), a.status, shorten(a.body))
+}
+
+// is expects an answer. If another came, the message begins with the promise that broke.
+func (a answer) is(t testing.TB, status int, body, promise string) answer {
 	t.Helper()
 	if a.status != status || a.body != body {
-		t.Errorf("%d %s, want %d %s", a.status, a.body, status, body)
+		t.Errorf("%s%s\nwant: %d %s", promise, a.came(), status, shorten(body))
 	}
 	return a
 }
 
-func (a answer) contains(t testing.TB, status int, part string) answer {
+// contains expects an answer with a part.
+func (a answer) contains(t testing.TB, status int, part, promise string) answer {
 	t.Helper()
 	if a.status != status || !strings.Contains(a.body, part) {
-		t.Errorf("%d %s, want %d with %s", a.status, a.body, status, part)
+		t.Errorf("%s%s\nwant: %d and a body with %s", promise, a.came(), status, part)
 	}
 	return a
 }
 
-func (a answer) header(t testing.TB, name, value string) answer {
+// containsNot expects an answer without a part.
+func (a answer) containsNot(t testing.TB, part, promise string) {
+	t.Helper()
+	if strings.Contains(a.body, part) {
+		t.Errorf("%s%s\nwant: a body without %s", promise, a.came(), part)
+	}
+}
+
+// header expects a header of the answer. "" means that it must not be there.
+func (a answer) header(t testing.TB, name, value, promise string) answer {
 	t.Helper()
 	if got := a.headers.Get(name); got != value {
-		t.Errorf("%s: %q, want %q, with %d %.100s", name, got, value, a.status, a.body)
+		t.Errorf("%s%s\nwith the header %s: %s\nwant the header %s: %s",
+			promise, a.came(), name, cmp.Or(got, "(none)"), name, cmp.Or(value, "(none)"))
 	}
 	return a
 }
 
-// faults expects a 422 with these faults: "type place, type place".
-func (a answer) faults(t testing.TB, want string) answer {
+// protects expects the headers that each answer of the API has.
+func (a answer) protects(t testing.TB, request string) {
+	t.Helper()
+	const promise = "Each answer of the API must be JSON, and must protect who opens it in a " +
+		"browser: see setHeaders in main.go."
+	a.header(t, "Content-Type", asJSON, promise)
+	a.header(t, "X-Content-Type-Options", "nosniff", promise)
+	a.header(t, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'", promise)
+
+	const noOrigin = "Without -allow-origin, no page of another origin may read an answer: see " +
+		"allowOrigins in main.go."
+	a.header(t, "Access-Control-Allow-Origin", "", noOrigin)
+	a.header(t, "Vary", "", noOrigin)
+	if strings.Contains(request, " /auth/") {
+		a.header(t, "Cache-Control", "no-store",
+			"Nobody may keep tokens and users: see setHeaders in main.go.")
+	}
+}
+
+// withoutToken replaces the token by …, so that the answer can be compared.
+func (a answer) withoutToken() answer {
+	a.body = anyToken.ReplaceAllString(a.body, `"access_token":"…"`)
+	return a
+}
+
+// faults expects a 422 with these faults, each written as "type place".
+func (a answer) faults(t testing.TB, want []string, promise string) answer {
 	t.Helper()
 	var body struct {
 		Detail []struct {
@@ -1873,20 +3706,46 @@ func (a answer) faults(t testing.TB, want string) answer {
 		}
 	}
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != 422 {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("%s%s\nwant: 422 with a list of faults: %s", promise, a.came(), strings.Join(want,
+			", "))
+		return a
 	}
-	var got []string
-	for _, f := range body.Detail {
-		place := strings.ReplaceAll(strings.Trim(fmt.Sprint(f.Loc), "[]"), " ", ".")
-		got = append(got, f.Type+" "+place)
-		if len(f.Msg) < 10 {
-			t.Errorf("the message says nothing: %q", f.Msg)
-		}
+
+	var faults []string
+	for _, fault := range body.Detail {
+		place := strings.Trim(fmt.Sprint(fault.Loc), "[]") // body username
+		faults = append(faults, fault.Type+" "+strings.ReplaceAll(place, " ", "."))
+		check(t, len(fault.Msg) >= 10, "Each fault must say in msg what is wrong.",
+			"came the msg %q, want a sentence", fault.Msg)
 	}
-	if strings.Join(got, ", ") != want {
-		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
+	if !slices.Equal(faults, want) {
+		t.Errorf("%s%s\nwant: 422 with the faults %s", promise, a.came(), strings.Join(want, ", "))
 	}
 	return a
+}
+
+// same expects a value. What says what it is the value of.
+func same[T comparable](t testing.TB, what string, came, want T, promise string) {
+	t.Helper()
+	if came != want {
+		t.Errorf("%s\nof: %s\ncame: %v\nwant: %v", promise, what, came, want)
+	}
+}
+
+// check expects that ok is true. Otherwise it says what came and what was wanted.
+func check(t testing.TB, ok bool, promise, format string, args ...any) {
+	t.Helper()
+	if !ok {
+		t.Errorf(promise+"\n"+format, args...)
+	}
+}
+
+// errorText returns the text of an error, for a message.
+func errorText(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
 }
 
 // together calls f in n goroutines and counts the results.
@@ -1902,19 +3761,21 @@ func together(n int, f func(i int) int) map[int]int {
 	return count
 }
 
+// await waits until something is so.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("waited in vain for ", what)
+			t.Fatalf("This test waited 30 s for %s. It did not come.", what)
 		}
 	}
 }
 
+// must ends a test that can't go on after an error.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("This test can't go on: %v", err)
 	}
 }
 
@@ -1937,6 +3798,35 @@ func writeFile(t testing.TB, path, text string) {
 	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
+// replace returns a text in which the first old is new. A text without old would test nothing.
+func replace(t testing.TB, text, old, new string) string {
+	t.Helper()
+	if !strings.Contains(text, old) {
+		t.Fatalf("This row replaces %q, but the text doesn't have it:\n%s", old, shorten(text))
+	}
+	return strings.Replace(text, old, new, 1)
+}
+
+var edits atomic.Int64
+
+// edit writes a users file as a person does, each time a second later than the last time. (Two
+// edits within one tick of the file's clock may be seen late, if they have the same length.)
+func edit(t testing.TB, path, text string) {
+	t.Helper()
+	writeFile(t, path, text)
+	second := time.Unix(1_700_000_000+edits.Add(1), 0)
+	must(t, os.Chtimes(path, second, second))
+}
+
+// symlink makes a link, or skips the test where that needs rights.
+func symlink(t testing.TB, target, link string) {
+	t.Helper()
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip("needs links: ", err)
+	}
+}
+
+// need skips a test without a program.
 func need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -1946,20 +3836,25 @@ func need(t testing.TB, program string) string {
 	return path
 }
 
+// mount runs mount, and unmounts after the test.
 func mount(t *testing.T, args ...string) {
 	t.Helper()
-	if need(t, "mount"); os.Getuid() != 0 {
+	need(t, "mount")
+	if os.Getuid() != 0 {
 		t.Skip("needs root to mount")
 	}
 	if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
-		t.Fatal(err, string(out))
+		t.Fatalf("This test can't mount: %v %s", err, out)
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", args[len(args)-1]).Run() })
 }
 
+// strace watches the system calls of a program, or lets them fail or wait, until stop is called.
 func strace(t *testing.T, p *program, args ...string) (stop func()) {
 	t.Helper()
-	tracer := exec.Command(need(t, "strace"), append([]string{"-f", "-e", "signal=none", "-p", strconv.Itoa(p.cmd.Process.Pid)}, args...)...)
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	args = append([]string{"-f", "-e", "signal=none", "-p", pid}, args...)
+	tracer := exec.Command(need(t, "strace"), args...)
 	said := &output{}
 	tracer.Stderr = said
 	must(t, tracer.Start())
