@@ -451,6 +451,10 @@ func TestLoginFaults(t *testing.T) {
 			[]string{"value_error body.grant_type", "value_error body.scope",
 				"value_error body.client_id", "value_error body.client_secret"}, "invalid_request"},
 
+		{"two grants",
+			`username=enrico&password=x&grant_type=password&grant_type=enrico`,
+			[]string{"value_error body.grant_type"}, "invalid_request"},
+
 		// OAuth 2 has other grants than the password.
 		{"another grant",
 			`grant_type=enrico&username=enrico`,
@@ -1312,7 +1316,7 @@ func TestBrokenEdits(t *testing.T) {
 		// A user has a fault.
 		{"one id twice", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used`},
 		{"an id of 0", `"id":1`, `"id":0`, `user 1 ("enrico"): id is missing, below 1`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id can't be a number 1.5`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id has the wrong type: number 1.5`},
 		{"one name twice", `"anna"`, `"ENRICO"`, `user 2 ("ENRICO"): username`},
 		{"no name", `"anna"`, `""`, `user 2 (""): username`},
 		{"no e-mail", `"enrico@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
@@ -1323,7 +1327,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"a hash of another alphabet", hash, hash[:59] + "!", `user 1 ("enrico"): hashed_password`},
 		{"a hash that takes hours", "$04$", "$31$", `user 1 ("enrico"): hashed_password`},
 		{"is_active misspelt", "is_active", "isactive", `user 1 ("enrico"): is_active`},
-		{"Latin-1", "anna", "\xfc", `not UTF-8: save the file as UTF-8`},
+		{"Latin-1", "anna", "\xfc", `line 3: not UTF-8: save the file as UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
@@ -1526,7 +1530,7 @@ func TestSnapshot(t *testing.T) {
 		user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4)})
 	must(t, err)
 
-	const promise = "A snapshot must never change: a request may still read it (see with in " +
+	const promise = "A snapshot must never change: a request may still read it (see withUser in " +
 		"store.go)."
 	same(t, "users by id in the old snapshot", len(before.byID), 0, promise)
 	same(t, "users by name in the old snapshot", len(before.byName), 0, promise)
@@ -1542,7 +1546,7 @@ func TestFaultEnds(t *testing.T) {
 	before := s.current()
 	s.readErr = errors.New("half of an edit")
 	enrico := &user{ID: 1, Username: "enrico", HashedPassword: newHash(t, password, 4)}
-	must(t, s.save(before, before.with(enrico)))
+	must(t, s.save(before, before.withUser(enrico)))
 
 	users, err := s.look()
 	check(t, err == nil && users.named("enrico") != nil,
@@ -1689,9 +1693,9 @@ func TestNoUsersFile(t *testing.T) {
 
 	for _, row := range []struct{ name, want string }{
 		{"pipe", at("pipe") + " is not a file, but a folder, a pipe or a device"},
-		{"dangling", at("dangling") + " leads nowhere: "},
-		{"self", at("self") + " leads nowhere: "},
-		{"no/folder", "the folder of the users file can't be read; make it first: "},
+		{"dangling", "the link " + at("dangling") + " leads nowhere: "},
+		{"self", "the link " + at("self") + " leads nowhere: "},
+		{"no/folder", "make the folder of the users file, or make it readable: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			status, stderr := runBriefly("", "-users", at(row.name))
@@ -2035,7 +2039,7 @@ func TestUsage(t *testing.T) {
 	// Browsers never send these as an origin.
 	for _, origin := range []string{
 		"*", "null", "localhost:5173", "http://a.b/", "http://A.b", "https://*.b",
-		"http://example.com:80", "https://example.com:443", "http://[:::]",
+		"http://example.com:80", "https://example.com:443", "http://example.com:080", "http://[:::]",
 	} {
 		t.Run("-allow-origin "+origin, func(t *testing.T) {
 			status, stderr := runBriefly("", "-allow-origin", origin)
@@ -3026,7 +3030,7 @@ func FuzzUsersFile(f *testing.F) {
 		f.Add(seed)
 	}
 	path := filepath.Join(f.TempDir(), "users.json")
-	place := regexp.MustCompile(`users\.json: (line \d+|not UTF-8|user \d+ \(".*"\)): .+$`)
+	place := regexp.MustCompile(`users\.json: (line \d+|user \d+ \(".*"\)): .+$`)
 
 	f.Fuzz(func(t *testing.T, text string) {
 		writeFile(t, path, text)
