@@ -44,13 +44,13 @@ const (
 	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
 	maxUsername = 64       // characters
 	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
-	minPassword = 8        // characters; NIST SP 800-63B asks for 15 if there is no second factor
+	minPassword = 8        // characters, for teaching; NIST SP 800-63B wants 15 if nothing else is asked
 	maxPassword = 72       // bytes: bcrypt reads no further
 
 	busyPause    = 5 * time.Second // in Retry-After of a 503
 	maxFailures  = 10              // failed log-ins in a row before the throttle starts
 	failurePause = time.Minute     // between two tries from then on: at most 1,440 a day
-	maxCounts    = 10_000          // names and addresses that the throttle remembers: about 1 MB
+	maxCounts    = 10_000          // pairs of name and address in the throttle: about 1 MB
 
 	// In a 401, the header WWW-Authenticate says how to log in: with a bearer token (RFC 6750 §3).
 	bearerChallenge = `Bearer realm="auth"`
@@ -65,7 +65,7 @@ type server struct {
 	tokenTTL time.Duration
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle
-	hashing  *semaphore // with a slot for each processor: so many passwords are hashed at a time
+	hashing  *semaphore // one slot for each processor; who hashes a password holds a slot
 }
 
 var processors = runtime.GOMAXPROCS(0) // 0 only asks for the number
@@ -93,8 +93,8 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusUnprocessableEntity, faults) // 422
 	}
 
-	// Hash the password. If the name is taken, this is wasted: only create finds that out, since
-	// another sign-up could take the name at any time before it.
+	// Hash the password. We don't look first whether the name is taken: create must look in any
+	// case, since another sign-up may take the name meanwhile.
 	hash, err := s.hash(r.Context(), request.password)
 	if err != nil {
 		return err
@@ -155,12 +155,13 @@ type loginResponse struct {
 
 // authenticate returns the user who has this name and password.
 //
-// A stranger must not learn who has an account. So every wrong username or password gets the same
-// answer, and takes the same time. (A sign-up does tell: it says that a name is taken.)
+// A stranger must not learn who has an account. So the answer to a wrong password, an unknown name
+// and a disabled user is the same, and takes the same time. (A sign-up does tell that a name is
+// taken. To avoid that, it would have to answer by e-mail.)
 func (s *server) authenticate(ctx context.Context, request loginRequest, remoteAddr string) (
 	*user, error) {
-	// No account can have this password, because sign-up refuses it. So a quick answer says nothing
-	// about the account. It doesn't count as a failure.
+	// Sign-up refuses such a password, so no account has it. We may answer at once: the answer is
+	// quick for every name. It doesn't count as a failure.
 	if !possiblePassword(request.password) {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", bearerChallenge).
@@ -174,13 +175,15 @@ func (s *server) authenticate(ctx context.Context, request loginRequest, remoteA
 			with("Retry-After", seconds(pause))
 	}
 
+	// If this user may not log in, u is nil, and reason says why. err means that there was no slot.
 	u, reason, err := s.checkPassword(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 
-	// If a hundred tries come at the same time, all of them pass the check above. record counts one
-	// after the other. Once there are ten failures, a try is refused here, right or wrong.
+	// If somebody sends a hundred guesses at the same time, all of them pass the check above.
+	// record counts one after the other. After ten failures it refuses the others, even the right
+	// one: otherwise all hundred would get their result.
 	if pause := s.throttle.record(key, u != nil, s.now()); pause > 0 {
 		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
 			with("Retry-After", seconds(pause))
@@ -262,12 +265,12 @@ func (s *server) userOf(token string) (*user, error) {
 
 // ---- Errors and answers ----
 
-// An apiHandler is a handler that returns an error where the lesson raises an HTTPException. It must
-// not do that once it has begun to answer.
+// An apiHandler is a handler that returns an error where the lesson raises an HTTPException. Once
+// it has begun to answer, it must return nil: a second answer can't be sent.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP makes an http.Handler of h: the mux calls this method. It calls h, and if h returns an
-// error, it writes the answer.
+// ServeHTTP makes an http.Handler of an apiHandler: the mux calls this method. h is the function
+// itself, such as s.signup. If it returns an error, ServeHTTP answers that.
 func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		writeError(w, r, err)
@@ -275,7 +278,8 @@ func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // An httpError is an answer that refuses a request, like FastAPI's HTTPException. As a Python
-// exception does, it knows the line that raised it. With -v, the log names that line.
+// exception knows the line that raised it, it knows the line that called refuse. With -v, the log
+// names that line.
 type httpError struct {
 	status int         // 400
 	detail any         // for the client: "Username already exists", or faults
@@ -315,20 +319,20 @@ func (e *httpError) because(reason string) *httpError {
 	return e
 }
 
-// forOperator logs the error without -v too: the operator has to do something.
+// forOperator makes the log show the error without -v too: the operator has to do something.
 func (e *httpError) forOperator() *httpError {
 	e.level = slog.LevelError
 	return e
 }
 
-// seconds writes a time as Retry-After wants it: in whole seconds, not too few.
+// seconds writes a time as Retry-After wants it: in whole seconds, rounded up.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
 const statusClientClosedRequest = 499 // nginx uses this number in its log; nobody gets the answer
 
 // answerTo returns the answer to an error of a handler. Most errors are an answer already: refuse
-// has made them. The others come from the store, or are a bug. (errors.Is and errors.AsType ask
-// what an error is, as except and isinstance do in Python.)
+// has made them. The others come from the store or from acquire, or are a bug. (errors.Is and
+// errors.AsType ask what an error is, as except and isinstance do in Python.)
 func answerTo(err error) *httpError {
 	if answer, ok := errors.AsType[*httpError](err); ok {
 		return answer
@@ -339,7 +343,7 @@ func answerTo(err error) *httpError {
 	case errors.Is(err, errBusy): // there was no slot to hash or to save
 		return refuse(http.StatusServiceUnavailable, "Too busy just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error())
-	case errors.Is(err, errNotSaved): // the users file or its disk has a fault
+	case errors.Is(err, errNotSaved): // the file or its disk has a fault, or it was just edited
 		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error()).forOperator()
 	case errors.Is(err, context.Canceled):
@@ -355,7 +359,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer := answerTo(err)
 	logRefusal(r.Context(), answer)
 
-	w.Header().Del("Content-Length") // of an answer that the handler has given up
+	w.Header().Del("Content-Length") // the handler may have set it for an answer that it gave up
 	for name := range answer.header {
 		w.Header().Set(name, answer.header.Get(name))
 	}
@@ -409,8 +413,8 @@ func readBody(r *http.Request, mediaType string) ([]byte, error) {
 	return body, nil
 }
 
-// A fault is one thing that is wrong with the input, in FastAPI's form. It doesn't repeat the input,
-// which may be a password.
+// A fault is one thing that is wrong with the input, in FastAPI's form. It doesn't repeat the
+// input, which may be a password.
 //
 //	{"type":"missing","loc":["body","password"],"msg":"Field required"}
 type fault struct {
@@ -484,7 +488,8 @@ func parseObject(body []byte) (map[string]any, faultList) {
 	return members, nil
 }
 
-// parseText returns a member that must be a string. If it is none, that is its only fault.
+// parseText returns a member that must be a string. If it is missing, or something else, that is
+// its only fault.
 func parseText(members map[string]any, field string) (text string, faults faultList) {
 	value, sent := members[field]
 	if !sent {
@@ -537,8 +542,8 @@ func isEmail(text string) bool {
 	return !strings.ContainsFunc(text, invisible)
 }
 
-// parsePassword returns the password. The lesson's request calls it hashed_password, so we take that
-// name too. If both are sent, they must be equal.
+// parsePassword returns the password. The lesson's request calls it hashed_password, so we take
+// that name too. If both are sent, they must be equal.
 func parsePassword(members map[string]any) (string, faultList) {
 	first, hasFirst := members["password"]
 	second, hasSecond := members["hashed_password"]
@@ -550,7 +555,7 @@ func parsePassword(members map[string]any) (string, faultList) {
 		return password, faults
 	}
 
-	// Each thing that is wrong is one fault. So compare them only if both are strings.
+	// Compare them only if both are strings: something else is a fault already.
 	_, secondFaults := parseText(members, "hashed_password")
 	faults = append(faults, secondFaults...)
 	_, isText := first.(string)
@@ -572,8 +577,9 @@ func parsePasswordAs(field string, members map[string]any) (string, faultList) {
 	faults.require(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
-	// Refuse U+FFFD (RuneError). JSON may write an emoji as two halves: "\ud83d\ude00". For each half
-	// alone, Go puts U+FFFD. So two different passwords would become equal.
+	// JSON may write an emoji as two halves: "\ud83d\ude00". A half alone is no character: Go puts
+	// U+FFFD (RuneError) for it, so "\ud83d" and "\ud83e" would become the same password. Control
+	// characters can't be typed; the zero byte is one of them (see possiblePassword).
 	broken := strings.ContainsRune(password, utf8.RuneError)
 	faults.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
 		"value_error", "Value should have no control character and be valid Unicode")
@@ -586,8 +592,8 @@ type loginRequest struct {
 
 // parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
 func parseLogin(body []byte) (loginRequest, error) {
-	// A form is split at &. curl -d sends a semicolon in a password as it is, but ParseQuery refuses
-	// that. So encode it first.
+	// A form is split at &. curl -d sends a semicolon in a password as it is, but ParseQuery
+	// refuses that. So encode it first.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil { // wrong %-encoding, or too many parameters
 		faults := faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
@@ -607,7 +613,8 @@ func parseLogin(body []byte) (loginRequest, error) {
 	faults.require(username != "", "username", "missing", "Field required")
 	faults.require(password != "", "password", "missing", "Field required")
 
-	// OAuth 2 has other grants than the password, such as authorization_code. We have only this one.
+	// OAuth 2 has other grants than the password, such as authorization_code. We have only this
+	// one.
 	oauth, grant := "invalid_request", form.Get("grant_type")
 	if len(form["grant_type"]) == 1 && grant != "" && grant != "password" {
 		faults.add("grant_type", "string_pattern_mismatch",
@@ -627,8 +634,8 @@ func parseLogin(body []byte) (loginRequest, error) {
 // of them would wait for seconds, and none would be done sooner. So there is a slot for each
 // processor, and the other requests wait in a line.
 
-// hash returns the bcrypt hash of a password. Its errors are those of acquire, in store.go: errBusy
-// and context.Canceled.
+// hash returns the bcrypt hash of a password. The error is one of acquire's, in store.go (errBusy
+// or context.Canceled), or bcrypt's.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
 	release, err := s.hashing.acquire(ctx)
 	if err != nil {
@@ -642,9 +649,10 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// possiblePassword reports whether bcrypt can tell a password from all others. Sign-up takes no
-// other. bcrypt reads 72 bytes, and no further. It repeats a shorter password, with a zero byte
-// after each copy: so abc and abc\0abc have the same hash.
+// possiblePassword reports whether bcrypt can tell a password from all others. Sign-up takes only
+// such passwords. bcrypt reads 72 bytes, and no further. It repeats a shorter password, with a zero
+// byte after each copy. For abc and for abc\0abc, it reads abc\0abc\0abc\0…: they have the same
+// hash.
 func possiblePassword(password string) bool {
 	return len(password) <= maxPassword && !strings.Contains(password, "\x00")
 }
@@ -690,7 +698,7 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 // cheaper, or there is none, compare goes on hashing the password and throws the result away:
 //
 //	hash of cost 12: 2^12 rounds
-//	hash of cost 10: 2^10 rounds, then 2^10 and 2^11 for nothing: 1024 + 1024 + 2048 = 2^12
+//	hash of cost 10: 2^10 rounds, then 2^10 for nothing: that makes 2^11. Then 2^11: makes 2^12
 //	no hash:         2^12 rounds for nothing
 func compare(hash, password string, cost int) (match bool, rounds int) {
 	if hash == "" {
@@ -732,9 +740,9 @@ type claims struct {
 	Fingerprint string `json:"pwd"` // not the password: see fingerprint
 }
 
-// fingerprint is a digest of the name and the password hash. It changes if one of them changes. So a
-// token is no longer valid if the user has a new password, or if an edit of the file has given the
-// id in the token to another user.
+// fingerprint is a digest of the name (in any letter case) and the password hash. It changes if one
+// of them changes. So a token is no longer valid if the user has a new password, or if an edit of
+// the file has given the id in the token to another user.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // enough to see a change
@@ -773,9 +781,9 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 		return claims{}, errors.New("it doesn't have three parts, or has another header than ours")
 	}
 
-	// Check the signature before anything is decoded. == stops at the first character that differs:
-	// somebody could measure that, and guess one after the other. hmac.Equal always takes the same
-	// time.
+	// Check the signature before anything is decoded. == stops at the first character that differs.
+	// Somebody could measure that, and guess one character after the other. hmac.Equal always takes
+	// the same time.
 	want := signature(key, parts[0]+"."+parts[1])
 	if !hmac.Equal([]byte(parts[2]), []byte(want)) {
 		return claims{}, errors.New("the signature doesn't fit")
@@ -795,8 +803,9 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 // ---- The throttle ----
 
 // A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try in
-// each failurePause. Only a right log-in ends that. It counts by name and address, so nobody can
-// lock a user out from elsewhere. A name that nobody has is counted in the same way.
+// each failurePause, until a log-in is right. It counts by name and address, so nobody can lock a
+// user out from another address. (Behind a proxy, all clients have its address: let the proxy limit
+// them.) A name that nobody has is counted in the same way.
 type throttle struct {
 	mu     sync.Mutex // guards counts
 	counts map[throttleKey]failureCount
@@ -826,24 +835,24 @@ func newThrottleKey(username, remoteAddr string) throttleKey {
 func (t *throttle) pause(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[key].pause(now) // a key that is not in the map has no failures
+	return t.counts[key].remaining(now) // a key that is not in the map has no failures
 }
 
-func (c failureCount) pause(now time.Time) time.Duration {
+func (c failureCount) remaining(now time.Time) time.Duration {
 	if c.inARow < maxFailures {
 		return 0
 	}
 	return max(0, c.last.Add(failurePause).Sub(now))
 }
 
-// record counts the result of a try. If there is a pause by now, because of other tries at the same
-// time, it doesn't count this one and returns the pause. Then the client must not learn whether the
-// password was right.
+// record counts the result of a try. If other tries have started a pause meanwhile, it counts
+// nothing and returns the pause. Then the caller must answer with the pause, and not with the
+// result.
 func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.counts[key]
-	if pause := before.pause(now); pause > 0 {
+	if pause := before.remaining(now); pause > 0 {
 		return pause
 	}
 	if ok {
@@ -851,7 +860,8 @@ func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration
 		return 0
 	}
 
-	// No room for one more? Forget all. To get here, an attacker has made 10,000 failed log-ins.
+	// No room for one more? Forget all. To get here, an attacker has to fail for 10,000 pairs of
+	// name and address.
 	isNew := before.inARow == 0
 	if isNew && len(t.counts) >= maxCounts {
 		clear(t.counts)
@@ -862,8 +872,8 @@ func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration
 
 // ---- The log of a request ----
 
-// loggerKey is the key of a value in a context, which goes with a request. It has a type of its own,
-// so no other package can use the same key.
+// loggerKey is the key of a value in a context, which goes with a request. It has a type of its
+// own, so no other package can use the same key.
 type loggerKey struct{}
 
 // withLogger returns the request with a logger, which adds the request's number: req=1.
@@ -874,19 +884,19 @@ func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 // logger returns the logger that withLogger has put into the context.
 func logger(ctx context.Context) *slog.Logger { return ctx.Value(loggerKey{}).(*slog.Logger) }
 
-// logRefusal writes a line about an answer that refuses a request. Log.Debug would name its own line
-// of the source. To name the line that called refuse, we put the record together by hand.
+// logRefusal writes a line about an answer that refuses a request. log.Debug would name the line in
+// logRefusal that calls it. To name the line that called refuse, we put the entry together by hand.
 func logRefusal(ctx context.Context, answer *httpError) {
 	log := logger(ctx)
 	if !log.Enabled(ctx, answer.level) { // without -v
 		return
 	}
-	record := slog.NewRecord(time.Now(), answer.level, "refused the request", answer.caller)
-	record.Add("status", answer.status, "detail", answer.detail)
+	entry := slog.NewRecord(time.Now(), answer.level, "refused the request", answer.caller)
+	entry.Add("status", answer.status, "detail", answer.detail)
 	if answer.reason != "" {
-		record.Add("reason", answer.reason)
+		entry.Add("reason", answer.reason)
 	}
-	log.Handler().Handle(ctx, record) // this writes the line
+	log.Handler().Handle(ctx, entry) // this writes the line
 }
 
 // callerOfCaller returns the place in the source that has called our caller.

@@ -1,5 +1,5 @@
 // Authflow is a sign-up and log-in service to learn from, with bcrypt, OAuth 2's password form and
-// a signed token. It answers three requests:
+// a signed token. These are its three requests:
 //
 //	POST /auth/signup {"username":"enrico","email":"e@example.com","password":"plaintextpassword"}
 //	201 {"message":"User created","user_id":1}
@@ -14,8 +14,8 @@
 // text. authflow -h explains the flags.
 //
 // Read this file first: the routes, and what happens to every request. Then read auth.go, which has
-// the handlers, and store.go, which keeps the users. How the program starts and stops, in the second
-// half of this file, can wait.
+// the handlers, and store.go, which keeps the users. How the program starts and stops, in the
+// second half of this file, can wait.
 package main
 
 import (
@@ -62,8 +62,9 @@ const (
 
 // ---- The routes ----
 
-// routes says which handler answers which request. Its handlers return an error where FastAPI's
-// raise an HTTPException; the type apiHandler, in auth.go, makes an http.Handler of them.
+// routes says which handler answers which request. Most handlers return an error where FastAPI's
+// raise an HTTPException. apiHandler(f) is no call: it converts the function f to a type of
+// auth.go, whose method ServeHTTP the mux calls.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
@@ -93,7 +94,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // mux would do the same, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux which route it has for the other methods. The route "/" is noRoute itself.
+		// Ask the mux which routes it has for this path. "/" would be noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -133,8 +134,8 @@ func docs(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, docsPage)
 }
 
-// docsPolicy tells the browser what the page may do. The page has one script, and the policy has its
-// digest. If somebody gets another script into the page, the browser doesn't run it.
+// docsPolicy tells the browser what the page may do. The page has one script, and the policy has
+// its digest. If somebody gets another script into the page, the browser doesn't run it.
 var docsPolicy = strings.Join([]string{
 	"default-src 'none'",               // load nothing, except:
 	"script-src " + digestOf("script"), // run this script
@@ -155,6 +156,10 @@ func digestOf(element string) string {
 }
 
 // ---- What happens to every request ----
+//
+// Each of these functions gets the next handler, and returns a handler that calls it. The outer
+// function runs once, at the start. The inner one runs at each request. (refuse, writeError and
+// logger stand in auth.go.)
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -162,10 +167,10 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	var requests atomic.Int64 // a number that many goroutines may change at the same time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		numbered := log.With("req", requests.Add(1))               // adds req=1, req=2, … to each line
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK} // unless WriteHeader is called
 
-		// Deferred, this line is written also if the handler panics.
+		// Deferred, this line is written at the end, also if the handler panics.
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
@@ -178,10 +183,11 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 // truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), maxLogged)] }
 
-// A recorder passes an answer on. It remembers the status, and whether the answer has begun.
+// A recorder passes an answer on. It remembers the status, and whether the answer has begun. It has
+// all methods of the ResponseWriter inside it, and replaces two.
 type recorder struct {
 	http.ResponseWriter
-	status int // 200 if the handler never calls WriteHeader
+	status int
 	begun  bool
 }
 
@@ -221,8 +227,9 @@ func answerPanic(rec *recorder, r *http.Request, cause any) {
 		return
 	}
 
-	// The client has got a part of another answer. So that the client sees that the answer is
-	// broken, close the connection: net/http does that after a panic with this value.
+	// The client has got a part of another answer, so we can't send a 500 any more. Panic again:
+	// then net/http closes the connection, and the client sees that the answer is not whole. After
+	// a panic with this value, net/http logs nothing: we have done that.
 	logger(r.Context()).Error("the answer was cut off", "reason", err)
 	panic(http.ErrAbortHandler)
 }
@@ -244,8 +251,8 @@ func setHeaders(next http.Handler) http.Handler {
 }
 
 // allowOrigins lets pages of other origins use the API. A page from http://localhost:5173 has this
-// origin. If it calls us, the browser hides our answer from it, unless the answer names that origin.
-// (The name of these rules is CORS.)
+// origin. If the page calls us, the browser shows it our answer only if the answer names the origin
+// of the page. (The name of these rules is CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(origins) > 0 { // caches must know that the answer depends on the origin
@@ -278,17 +285,18 @@ func isPreflight(r *http.Request) bool {
 		r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// refuseOtherOrigins refuses requests from pages of all other origins. Such a page could log its
-// visitor in as somebody else, and he would not know. (The name of this attack is CSRF.) Browsers
-// say in the headers Sec-Fetch-Site and Origin where a request comes from. A request without both,
-// as from curl, passes.
+// refuseOtherOrigins refuses what pages of all other origins send, except GET, which changes
+// nothing. Such a page could use the browsers of its visitors to sign up, or to guess passwords,
+// even at an address that only the visitor can reach, such as 127.0.0.1. (The name of such attacks
+// is CSRF.) Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A
+// request without both, as from curl, passes.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection() // it lets GET and OPTIONS pass: they change nothing
+	protection := http.NewCrossOriginProtection() // it lets OPTIONS pass too
 	for _, origin := range origins {
 		protection.AddTrustedOrigin(origin) // no error: the flag -allow-origin has checked it
 	}
 	return apiHandler(func(w http.ResponseWriter, r *http.Request) error {
-		// allowOrigins has answered the preflights of allowed origins. So this is from another one.
+		// A preflight that gets here is from another origin: allowOrigins has answered the others.
 		if protection.Check(r) != nil || isPreflight(r) {
 			return refuse(http.StatusForbidden, "Cross-origin request refused").
 				because("-allow-origin does not name " + truncate(r.Header.Get("Origin")))
@@ -301,15 +309,15 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // ---- The program ----
 
 func main() {
-	// At Ctrl-C, ctx is done: serve sees that, and stops. Then stop gives Ctrl-C its usual effect
-	// back, so a second one ends the program at once.
+	// At Ctrl-C, ctx is done, and two things happen: serveUntil begins to stop, and AfterFunc calls
+	// stop. After that, a second Ctrl-C ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	// If the reader of the log ends first, go on without: authflow 2>&1 | head -1
+	// In authflow 2>&1 | head -1, head ends after one line. Our next line must not end us.
 	signal.Ignore(syscall.SIGPIPE)
 
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // a test calls run with its own
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
 }
 
 // run is the whole program. It serves until ctx is done, and returns the exit status: 0 after a
@@ -422,8 +430,8 @@ func (c *config) addOrigin(origin string) error {
 	return nil
 }
 
-// check returns what is wrong with the configuration, and what would be right. It gets the arguments
-// that are no flags.
+// check returns what is wrong with the configuration, and what would be right. It gets the
+// arguments that are no flags.
 func (c *config) check(arguments []string) error {
 	// Check the form, and the port. Whether there is such a host, Listen finds out.
 	_, port, err := net.SplitHostPort(c.addr)
@@ -451,8 +459,8 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// bcrypt has a slot for each processor, so it may keep all of them busy. Go may use one thread
-	// more than that. So a request that doesn't hash never waits for one that does.
+	// bcrypt has a slot for each processor, so it may keep as many threads busy. Go may use one
+	// thread more than that: it is left for the requests that don't hash, so they don't wait.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -542,8 +550,8 @@ func logAddresses(log *slog.Logger, c config, addr *net.TCPAddr) {
 	}
 }
 
-// hosts returns the addresses of a listener. If it listens on 0.0.0.0 or ::, these are all addresses
-// of this machine.
+// hosts returns the addresses of a listener. If it listens on 0.0.0.0 or ::, these are all
+// addresses of this machine.
 func hosts(ip net.IP) []string {
 	if !ip.IsUnspecified() {
 		return []string{ip.String()}

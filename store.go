@@ -2,15 +2,15 @@ package main
 
 // This file keeps the users in one JSON file. What happens …
 //
-//   - if somebody edits the file while the program runs? The next look-up sees another size or
-//     time, and reads it (look).
+//   - if somebody edits the file while the program runs? The next look-up sees another stamp, that
+//     is, another file, size or time, and reads it (look).
 //   - if the edit has a fault? The last good users stay, and the log names the fault (reload).
 //   - if two sign-ups want the same name? There is one save at a time, so the second one finds the
 //     name taken (create).
 //   - if the disk is full, or the power fails during a save? The file is the old one or the new
 //     one, never half of it: save writes a new file and renames it.
-//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503. "Saving",
-//     below, lists the moments.
+//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503, except
+//     for some microseconds. "Saving", below, lists the moments.
 //   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line (acquire).
 
 import (
@@ -98,8 +98,8 @@ func fold(username string) string {
 // use the file.
 //
 // The store has two locks. A save holds saving from its beginning to its end, so there is one save
-// at a time. mu guards what the store knows of the file. It is held while an edited file is read,
-// and while a save renames its file; never while a disk syncs. So no look-up waits for that.
+// at a time. mu guards the fields below it. It is held only for short steps: for a look-up, to read
+// an edited file, for the rename of a save. No look-up waits for a disk to sync.
 type store struct {
 	path string // of the file, or of a link to it
 	cost int    // of new hashes
@@ -109,7 +109,7 @@ type store struct {
 
 	mu      sync.Mutex  // guards the three below
 	users   *snapshot   // what the file has; if readErr is set, what it had before
-	stamp   fs.FileInfo // of the file when we last read it; nil if we could not open it
+	stamp   fs.FileInfo // of the file that we have read or saved; nil if we could not read it
 	readErr error       // why the file can't be used, or nil
 }
 
@@ -136,7 +136,7 @@ func openStore(path string, cost int, log *slog.Logger) (*store, error) {
 		log.Warn("others may read the password hashes: chmod 600 " + path)
 	}
 
-	// Try whether a save would work.
+	// Remove what killed saves have left. Then try whether a save would work.
 	if err := removeLeftovers(target); err != nil {
 		return nil, fmt.Errorf("make the folder of the users file, or make it readable: %w", err)
 	}
@@ -174,8 +174,10 @@ func (st *store) reload() {
 		err = fmt.Errorf("%s is gone: put it back, or begin without users: echo '[]' > %s",
 			st.path, st.path)
 	}
+	// Keep the stamp of a text with a fault too, so that it isn't read again until it changes.
+	// (What could not be read has no stamp, and we try it again at each look-up.)
 	before := st.readErr
-	st.stamp, st.readErr = stamp, err // even with a fault: it isn't read again until it changes
+	st.stamp, st.readErr = stamp, err
 
 	if err != nil {
 		// Log each fault once, not at each look-up.
@@ -199,26 +201,30 @@ func (st *store) warnOfCost() {
 
 // ---- Saving ----
 //
-// A save takes some milliseconds, or longer if the disk is slow. A person may edit the file at any
-// moment of it:
+// A save takes some milliseconds, or longer if the disk is slow:
 //
-//	read the users | write and sync a new file | compare the text | check the stamp | rename
-//	               1                           2                  3                 4
+//	read the users → write a new file → read the file again, compare → check the stamp → rename
 //
-//  1. Before that, nothing special happens: we read the edit, and add our user to it.
-//  2. The text of the file is no longer what we have read. unedited sees that.
-//  3. Size or time of the file are no longer as they were before the comparison, unless somebody
-//     sets them back. replace sees that.
-//  4. This edit is lost. It takes some microseconds; no system has a rename that checks first.
+// A person may edit the file at any time. What becomes of an edit depends on when it comes:
 //
-// If we see an edit, it stays, and the sign-up gets 503. The next one finds the edit at moment 1.
+//	before we read the users         We read the edit too, and add our user to it.
+//	… until we read the file again   The text is not what we have read: unedited sees that.
+//	… until we check the stamp       Size or time have changed, unless somebody sets them back:
+//	                                 replace sees that.
+//	… until the rename               The edit is lost. This gap is some microseconds long. No
+//	                                 system has a rename that checks first.
+//
+// If we see an edit, it stays, and the sign-up gets 503. If it is sent again, it builds on the
+// edit.
 
 // create gives u the next id, stores it, and returns the id. Without an error, the user is on the
-// disk. A client that hangs up stops only the waiting for other saves.
+// disk. If the client hangs up, create stops waiting for other saves; but a save that has begun
+// goes on.
 //
-// The error is errExists, errBusy, context.Canceled, or errNotSaved with its cause. Then nothing has
-// changed. There is one exception: if only the folder's sync has failed, the user exists, but a
-// power cut may remove it. The client gets 503, and if it tries again, 400.
+// The error is errExists, errBusy, context.Canceled, or errNotSaved with its cause. After it
+// nothing has changed, except in one case: if only the folder's sync has failed, the user exists,
+// but a power cut may remove it. The client gets 503. If it tries again, it gets 400: the name is
+// taken.
 func (st *store) create(ctx context.Context, u user) (int64, error) {
 	release, err := st.saving.acquire(ctx)
 	if err != nil {
@@ -243,8 +249,7 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	return u.ID, nil
 }
 
-// save puts a file with the text of after in the place of the users file, if that has still the text
-// of before.
+// save replaces the users file by after.text, if the file still has before.text.
 func (st *store) save(before, after *snapshot) error {
 	// Write a new file beside the old one: a rename can't move a file to another disk.
 	target, err := followLink(st.path)
@@ -252,7 +257,7 @@ func (st *store) save(before, after *snapshot) error {
 		return err
 	}
 	temp, err := writeTemp(target, after.text)
-	defer os.Remove(temp) // if we don't get to the rename
+	defer os.Remove(temp) // also after an error; after the rename there is no such file any more
 	if err != nil {
 		return err
 	}
@@ -296,14 +301,15 @@ func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 // replace renames temp to target and publishes after, if the users file still has this stamp. If it
 // has another, the next look-up reads the edit.
 func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *snapshot) error {
-	// Take the stamp that the file will have. A rename keeps it. (Not on Windows: there the next
+	// After the rename, the users file has the stamp of temp. (Not on Windows: there the next
 	// look-up reads the file again.)
 	newStamp, err := os.Stat(temp)
 	if err != nil {
 		return err
 	}
 
-	// From here on, no look-up may read the file: it would take our own save for an edit.
+	// Between the rename and the last line, no look-up may see the new stamp: it would take our
+	// save for an edit, and read the whole file. (This lock stops no editor.)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
@@ -343,7 +349,7 @@ func (snap *snapshot) textWith(u *user) []byte {
 	if len(snap.byID) == 0 {
 		return slices.Concat([]byte("[\n"), line, end)
 	}
-	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off all of these characters
+	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off these; it stops at the }
 	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
 }
 
@@ -374,8 +380,8 @@ func readUsers(path string, cost int) (*snapshot, fs.FileInfo, error) {
 // readText returns the text and the stamp of the users file. A missing file is the text [] without
 // a stamp.
 func readText(path string) ([]byte, fs.FileInfo, error) {
-	// Take the stamp first. If the file is edited while we read it, its stamp differs from this one,
-	// and the next look-up reads it again.
+	// Take the stamp first. If the file is edited while we read it, its stamp differs from this
+	// one, and the next look-up reads it again.
 	stamp, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -390,9 +396,9 @@ func readText(path string) ([]byte, fs.FileInfo, error) {
 
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: let the user read it who runs authflow", err)
+		return nil, nil, fmt.Errorf("%w: the account that runs authflow must be allowed to read it", err)
 	}
-	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // which Windows Notepad writes first
+	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // Windows Notepad begins with this
 }
 
 // sameStamp reports whether a and b are of the same file, with the same size and time. The stamp
@@ -413,7 +419,7 @@ type record struct {
 	IsActive       *bool  `json:"is_active"` // nil if it is missing: false would say disabled
 }
 
-// parse makes a snapshot of a text. Its error names the line or the user:
+// parse makes a snapshot of a text. Its error names the line, or the user by its place in the file:
 //
 //	line 4: not valid JSON: invalid character '{' after array element
 //	line 4: id has the wrong type: number 1.5
@@ -441,7 +447,7 @@ func parse(text []byte, cost int) (*snapshot, error) {
 	}
 	for i, r := range records {
 		if reason := users.whatIsWrong(r); reason != "" {
-			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason)
+			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason) // at most 64 characters
 		}
 		users.add(&user{r.ID, r.Username, r.Email, r.HashedPassword, *r.IsActive})
 	}
@@ -450,7 +456,7 @@ func parse(text []byte, cost int) (*snapshot, error) {
 
 // jsonFault says in which line json.Unmarshal has found a fault, and which, in an operator's words.
 func jsonFault(text []byte, err error) error {
-	var offset int64 // the wrong character is the one before it
+	var offset int64 // the number of bytes read, with the wrong one
 	reason := "not valid JSON: " + err.Error()
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = syntax.Offset
@@ -513,8 +519,8 @@ func followLink(path string) (string, error) {
 func tempPrefix(path string) string { return "." + filepath.Base(path) + ".authflow-" }
 
 // writeTemp writes text to a new file beside path. CreateTemp lets only its owner read it (0600).
-// Without the sync, a power cut after the rename could leave an empty file. After an error, writeTemp
-// returns the name of the file too, so that it can be removed.
+// Without the sync, a power cut after the rename could leave an empty file. After an error,
+// writeTemp returns the name of the file too, so that it can be removed.
 func writeTemp(path string, text []byte) (string, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
 	if err != nil {
@@ -557,9 +563,8 @@ func syncFolder(path string) error {
 
 // ---- Waiting in a line ----
 
-// A semaphore lets as many requests work at the same time as it has slots. The others wait in a line
-// of its own. With one slot it is a lock; but a request can stop waiting for it, which it can't for
-// a sync.Mutex.
+// A semaphore lets as many requests work at the same time as it has slots. The others wait in its
+// line. With one slot it is a lock, like a sync.Mutex. But a request can stop waiting for a slot.
 type semaphore struct {
 	slots   chan struct{} // like a box with n places: put a value in to take a slot, and take it out
 	waiting atomic.Int64  // requests in the line
@@ -569,15 +574,15 @@ func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{
 
 // acquire waits for a slot. The caller must call release when its work is done.
 //
-// The error is errBusy if maxWaiting requests wait already, or if there is no slot for maxWait. It is
-// context.Canceled if the client hangs up.
+// The error is errBusy if maxWaiting requests wait already, or if there is no slot for maxWait. It
+// is context.Canceled if the client hangs up.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	waiting := sem.waiting.Add(1)
 	defer sem.waiting.Add(-1) // at the end of acquire: with a slot or without
 	if waiting > maxWaiting {
 		return nil, fmt.Errorf("%w: %d requests wait already", errBusy, maxWaiting)
 	}
-	if ctx.Err() != nil { // it has hung up before: no slot for it, even if one is free
+	if ctx.Err() != nil { // it has hung up already; select, below, might still choose a free slot
 		return nil, ctx.Err()
 	}
 
