@@ -44,7 +44,7 @@ const (
 	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
 	maxUsername = 64       // characters
 	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
-	minPassword = 8        // characters, for teaching; NIST SP 800-63B wants 15 if nothing else is asked
+	minPassword = 8        // characters: NIST SP 800-63B wants 15 if there is no second factor
 	maxPassword = 72       // bytes: bcrypt reads no further
 
 	busyPause    = 5 * time.Second // in Retry-After of a 503

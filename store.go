@@ -396,7 +396,7 @@ func readText(path string) ([]byte, fs.FileInfo, error) {
 
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: the account that runs authflow must be allowed to read it", err)
+		return nil, nil, fmt.Errorf("%w: the account that runs authflow must be able to read it", err)
 	}
 	return bytes.TrimPrefix(text, []byte("\ufeff")), stamp, nil // Windows Notepad begins with this
 }
@@ -447,7 +447,7 @@ func parse(text []byte, cost int) (*snapshot, error) {
 	}
 	for i, r := range records {
 		if reason := users.whatIsWrong(r); reason != "" {
-			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason) // at most 64 characters
+			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason) // 64: at most
 		}
 		users.add(&user{r.ID, r.Username, r.Email, r.HashedPassword, *r.IsActive})
 	}
@@ -566,7 +566,7 @@ func syncFolder(path string) error {
 // A semaphore lets as many requests work at the same time as it has slots. The others wait in its
 // line. With one slot it is a lock, like a sync.Mutex. But a request can stop waiting for a slot.
 type semaphore struct {
-	slots   chan struct{} // like a box with n places: put a value in to take a slot, and take it out
+	slots   chan struct{} // a box with n places: put a value in to take a slot, then take it out
 	waiting atomic.Int64  // requests in the line
 }
 
