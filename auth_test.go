@@ -223,8 +223,8 @@ func TestClientChoosesNoID(t *testing.T) {
 	// The file shows what was stored.
 	text := readFile(t, s.path)
 	for _, part := range []string{`{"id":1,"username":"anna",`, `"is_active":true}`} {
-		check(t, strings.Contains(text, part), promise, "the users file is\n%s\nwant %s", text,
-			part)
+		check(t, strings.Contains(text, part), promise,
+			"the users file is\n%s\nwant %s", text, part)
 	}
 }
 
@@ -1471,8 +1471,8 @@ func TestHugeFile(t *testing.T) {
 	_, err := openStore(s.path, 4, discard)
 	runtime.ReadMemStats(&after)
 
-	check(t, strings.HasSuffix(errorText(err), "users.json has more than 1073741824 bytes"),
-		promise,
+	refusal := strings.HasSuffix(errorText(err), "users.json has more than 1073741824 bytes")
+	check(t, refusal, promise,
 		"at the start came %s\nwant that it has more than 1073741824 bytes", errorText(err))
 	s.logged(t, "users.json has more than 1073741824 bytes", promise)
 	megabytes := (after.TotalAlloc - before.TotalAlloc) >> 20
@@ -2120,8 +2120,8 @@ func TestSecret(t *testing.T) {
 	status, stderr := runBriefly(short)
 	refused(t, status, stderr, 2,
 		"authflow: AUTH_SECRET must have at least 32 bytes: try openssl rand -base64 32")
-	check(t, !strings.Contains(stderr, short), "No secret may be printed.", "the secret is in\n%s",
-		stderr)
+	check(t, !strings.Contains(stderr, short), "No secret may be printed.",
+		"the secret is in\n%s", stderr)
 
 	users := filepath.Join(t.TempDir(), "users.json")
 	status, stderr = runBriefly(strings.Repeat("s", 32), "-users", users)
@@ -2159,8 +2159,8 @@ func TestDefaults(t *testing.T) {
 
 			// A flag's part of the manual ends where the next one begins.
 			_, part, found := strings.Cut(manual, "\n  "+row.flag)
-			check(t, found, "-h must explain each flag.", "it doesn't have %s:\n%s", row.flag,
-				manual)
+			check(t, found, "-h must explain each flag.",
+				"it doesn't have %s:\n%s", row.flag, manual)
 			part, _, _ = strings.Cut(part, "\n  -")
 			_, said, _ := strings.Cut(part, "(default ")
 			said, _, _ = strings.Cut(said, ")")
@@ -2426,8 +2426,8 @@ func TestLog(t *testing.T) {
 	plain := regexp.MustCompile(`^time=\S+ level=(DEBUG|INFO) msg=[ -~µ]+ req=\d+ [ -~µ]+\n$`)
 	for line := range strings.Lines(log) {
 		check(t, plain.MatchString(line) && len(line) < 2000, promise,
-			"came the line of %d bytes\n%.300q\nwant a short line of plain characters", len(line),
-			line)
+			"came a line of %d bytes\n%.300q\nwant a short line of plain characters",
+			len(line), line)
 	}
 }
 
@@ -2448,8 +2448,8 @@ func TestSteps(t *testing.T) {
 	log := steps()
 	same(t, "lines of the log\n"+log, strings.Count(log, "\n"), 13,
 		"Without -v, the log must have one line for each request.")
-	check(t, !strings.Contains(log, "DEBUG"), "Only -v tells the steps.", "without -v came\n%s",
-		log)
+	check(t, !strings.Contains(log, "DEBUG"), "Only -v tells the steps.",
+		"without -v came\n%s", log)
 
 	log = steps("-v")
 	for _, want := range []string{
@@ -2777,8 +2777,7 @@ func TestThrottle(t *testing.T) {
 		header(t, "Retry-After", "60", sayWhen)
 	g.clock = g.clock.Add(59*time.Second + time.Millisecond)
 	g.try(home, "enrico", password).is(t, 429, tooManyTries, throttled).
-		header(t, "Retry-After", "1",
-			sayWhen)
+		header(t, "Retry-After", "1", sayWhen)
 
 	// After a minute there is one try.
 	g.clock = g.clock.Add(999 * time.Millisecond)
@@ -2841,8 +2840,7 @@ func TestThrottleUnknown(t *testing.T) {
 	}
 
 	g.try("[2001:db8:1:2:ffff::9]:1", "nobody", "wrong").is(t, 429, tooManyTries,
-		"An unknown name must be throttled as a known one is, and one IPv6 network (/64) is one "+
-			"address.")
+		"An unknown name must be throttled as a known one is. One IPv6 network (/64) is one address.")
 	g.try("[2001:db8:1:3::1]:1", "nobody", "wrong").is(t, 401, wrongLogin,
 		"Another IPv6 network is another address.")
 }
