@@ -710,6 +710,7 @@ func TestPanics(t *testing.T) {
 		})
 		mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(201)
+			w.WriteHeader(202) // is ignored
 			panic("a bug after the status")
 		})
 	})
@@ -747,6 +748,7 @@ func TestPanics(t *testing.T) {
 	text, _ = io.ReadAll(conn)
 	check(t, !strings.Contains(string(text), "Internal Server Error"), cut,
 		"GET /status came as\n%s\nwant no second answer", text)
+	s.logged(t, "msg=request req=4 method=GET path=/status status=201", cut)
 }
 
 // TestPreflights asks as a browser does: may a page of that origin send this request?
@@ -1358,7 +1360,11 @@ func TestBrokenEdits(t *testing.T) {
 		{"an id of 0", `"id":1`, `"id":0`, `user 1 ("enrico"): id is missing, below 1`},
 		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id has the wrong type: number 1.5`},
 		{"one name twice", `"anna"`, `"ENRICO"`, `user 2 ("ENRICO"): username`},
+		{"a long number", `"id":1`, `"id":1.` + strings.Repeat("5", 5000),
+			`line 2: id has the wrong type: number 1.5555`},
 		{"no name", `"anna"`, `""`, `user 2 (""): username`},
+		{"a long name", `"username":"anna","email":"anna@example.com"`,
+			`"username":"` + strings.Repeat("x", 5000) + `","email":""`, `user 2 ("xxxx`},
 		{"no e-mail", `"enrico@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
 
 		// A hash, or the rest, has a fault.
@@ -1388,7 +1394,7 @@ func TestBrokenEdits(t *testing.T) {
 			same(t, "the users file", readFile(t, s.path), text,
 				"An edit with a fault must not be overwritten.")
 
-			// The log says it once, without the hash or the password. So does the next start.
+			// The log says it once, without the hash or the password.
 			want := s.path + ": " + row.want
 			log := strings.ReplaceAll(s.log.String(), `\"`, `"`)
 			check(t, strings.Count(log, want) == 1,
@@ -1397,6 +1403,12 @@ func TestBrokenEdits(t *testing.T) {
 				strings.Count(log, want), want, s.log.end())
 			check(t, !strings.Contains(log, hash) && !strings.Contains(log, password),
 				"No password and no hash may be in the log.", "the log has one:\n%s", s.log.end())
+			for line := range strings.Lines(log) {
+				check(t, len(line) < 1000, "A line of the log must be short, whatever the file has.",
+					"came a line of %d bytes:\n%s", len(line), shorten(line))
+			}
+
+			// It is not read again, and a start refuses it too.
 			check(t, s.server.store.stamp != nil,
 				"A file with a fault must be read once, not at each look-up.",
 				"the store has no stamp of the file, want one")
