@@ -737,14 +737,14 @@ func TestPanics(t *testing.T) {
 	// The client has half of an answer. It must see that the other half is missing.
 	const cut = "An answer that has begun must be cut off: nothing comes after it, and the log " +
 		"has its line."
-	conn := dial(t, s.url, "GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+	conn := dial(t, s.url, "GET /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	text, _ := io.ReadAll(conn)
 	check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
 		"GET /half came as\n%s\nwant its end after half of an answer", text)
 	s.logged(t, `msg="the answer was cut off" req=3`, cut)
 	s.logged(t, "msg=request req=3 method=GET path=/half status=200", cut)
 
-	conn = dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+	conn = dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	text, _ = io.ReadAll(conn)
 	check(t, !strings.Contains(string(text), "Internal Server Error"), cut,
 		"GET /status came as\n%s\nwant no second answer", text)
@@ -1909,7 +1909,10 @@ func TestSlowDisk(t *testing.T) {
 
 	// Now the file syncs.
 	const promise = "A look-up must never wait for the disk to sync: see store in store.go."
+	began := time.Now()
 	p.whoAmI(token).contains(t, 200, `"username":"enrico"`, promise)
+	check(t, time.Since(began) < 300*time.Millisecond, promise,
+		"GET /auth/me took %v, want much less than the sync takes", time.Since(began))
 	p.logInAs("anna", password).is(t, 401, wrongLogin,
 		"Who is not on the disk yet must not log in.")
 	same(t, "answers to the sign-up, while the file syncs", len(result), 0, promise)
@@ -2388,7 +2391,7 @@ func TestHints(t *testing.T) {
 	hints := regexp.MustCompile(`see (\w+)(?: and (\w+))? in (\w+\.go)`)
 	for _, hint := range hints.FindAllStringSubmatch(text, -1) {
 		for _, name := range hint[1:3] { // the second one may be ""
-			declared := regexp.MustCompile(`(?m)^(func|type) (\(.*?\) )?` + name)
+			declared := regexp.MustCompile(`(?m)^(func|type) (\(.*?\) )?` + name + `\b`)
 			check(t, declared.MatchString(readFile(t, hint[3])), "A failure must say where to look.",
 				"a test says %q, and %s has no %s", hint[0], hint[3], name)
 		}
@@ -2577,9 +2580,11 @@ func (s *service) throttledWhileWaiting(t *testing.T) {
 	for range processors {
 		s.server.hashing.slots <- struct{}{}
 	}
-	result := make(chan answer)
+	result := make(chan answer, 1)
 	go func() { result <- s.logInAs("waiter", password) }()
-	await(t, "a log-in in the line", func() bool { return s.server.hashing.waiting.Load() == 1 })
+	await(t, "a log-in in the line", func() bool {
+		return s.server.hashing.waiting.Load() == 1 || len(result) == 1
+	})
 
 	for range 10 {
 		s.server.throttle.record(newThrottleKey("waiter", "127.0.0.1:1"), false, time.Now())
@@ -3837,13 +3842,16 @@ func together(n int, f func(i int) int) map[int]int {
 	return count
 }
 
-// await waits until something is so.
+// await waits until something is so. If the test has failed meanwhile, it soon gives up.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("This test waited 30 s for %s. It did not come.", what)
+	began := time.Now()
+	for !so() {
+		waited := time.Since(began)
+		if waited > 30*time.Second || t.Failed() && waited > time.Second {
+			t.Fatalf("This test waited for %s. After %v it gave up.", what, waited.Round(time.Second))
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
