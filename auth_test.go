@@ -1626,7 +1626,7 @@ func TestGone(t *testing.T) {
 
 	must(t, os.Mkdir(s.path, 0o700))
 	meanwhile(503, notStored, "users.json is not a file, but a folder, a pipe or a device")
-	same(t, "faults in the log", strings.Count(s.log.String(), "users file can't be read: log-ins"),
+	same(t, "faults in the log", strings.Count(s.log.String(), "users file has a fault: log-ins"),
 		2,
 		"The log must name each fault once.")
 

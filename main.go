@@ -62,14 +62,15 @@ const (
 
 // ---- The routes ----
 
-// routes says which handler answers which request. Most handlers return an error where FastAPI's
-// raise an HTTPException. apiHandler(f) is no call: it converts the function f to a type of
-// auth.go, whose method ServeHTTP the mux calls.
+// routes says which handler answers which request. Most handlers, such as s.signup, are functions
+// that return an error where FastAPI's raise an HTTPException. apiHandler, in auth.go, is a type of
+// such functions. It has a method ServeHTTP, so the mux can call it. apiHandler(s.signup) is
+// s.signup as this type.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
-	mux.Handle("GET /auth/me", s.requireUser(s.me)) // like Depends(get_current_user)
+	mux.Handle("GET /auth/me", s.requireUser(s.me)) // an apiHandler too; like Depends(…)
 	mux.Handle("GET /healthz", apiHandler(healthz))
 	mux.HandleFunc("GET /openapi.json", openapi)
 	mux.HandleFunc("GET /docs", docs)
@@ -94,7 +95,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // mux would do the same, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux which routes it has for this path. "/" would be noRoute itself.
+		// Ask the mux which pattern it has for this path, with each method. (This calls no
+		// handler.) The pattern "/" would be noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -168,7 +170,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		numbered := log.With("req", requests.Add(1))               // adds req=1, req=2, … to each line
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK} // unless WriteHeader is called
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK} // WriteHeader may change it
 
 		// Deferred, this line is written at the end, also if the handler panics.
 		defer func() {
@@ -204,13 +206,14 @@ func (w *recorder) Write(text []byte) (int, error) {
 	return w.ResponseWriter.Write(text)
 }
 
-// Unwrap lets a handler of yours flush an answer: http.NewResponseController calls it.
+// Unwrap is called by http.NewResponseController. With that, a handler of yours can send a part of
+// an answer at once, or change its time limit.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w} // to know whether the answer has begun
+		rec := &recorder{ResponseWriter: w} // one of its own, to know whether the answer has begun
 		defer func() {
 			if cause := recover(); cause != nil { // nil: nothing has panicked
 				answerPanic(rec, r, cause)
@@ -227,9 +230,9 @@ func answerPanic(rec *recorder, r *http.Request, cause any) {
 		return
 	}
 
-	// The client has got a part of another answer, so we can't send a 500 any more. Panic again:
-	// then net/http closes the connection, and the client sees that the answer is not whole. After
-	// a panic with this value, net/http logs nothing: we have done that.
+	// The client has got a part of another answer, so we can't send a 500 any more. ErrAbortHandler
+	// tells net/http to close the connection and to log nothing. So the client sees that the answer
+	// is not whole.
 	logger(r.Context()).Error("the answer was cut off", "reason", err)
 	panic(http.ErrAbortHandler)
 }
@@ -237,8 +240,8 @@ func answerPanic(rec *recorder, r *http.Request, cause any) {
 // setHeaders protects those who open an answer in a browser.
 func setHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The browser must believe our Content-Type. It must run no code in an answer, and show it
-		// in no frame.
+		// The browser must believe our Content-Type. It must not run code that is in an answer, and
+		// not show an answer in a frame of another page.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
@@ -250,12 +253,13 @@ func setHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// allowOrigins lets pages of other origins use the API. A page from http://localhost:5173 has this
-// origin. If the page calls us, the browser shows it our answer only if the answer names the origin
-// of the page. (The name of these rules is CORS.)
+// allowOrigins lets pages of other origins use the API. An origin is scheme, host and port of a
+// page: http://localhost:5173. A script of such a page can send us a request. But the browser gives
+// it our answer only if the answer names the origin in Access-Control-Allow-Origin. (The name of
+// these rules is CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(origins) > 0 { // caches must know that the answer depends on the origin
+		if len(origins) > 0 { // a cache must not give a page the answer for another origin
 			w.Header().Set("Vary", "Origin")
 		}
 		origin := r.Header.Get("Origin")
@@ -285,18 +289,20 @@ func isPreflight(r *http.Request) bool {
 		r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// refuseOtherOrigins refuses what pages of all other origins send, except GET, which changes
-// nothing. Such a page could use the browsers of its visitors to sign up, or to guess passwords,
-// even at an address that only the visitor can reach, such as 127.0.0.1. (The name of such attacks
-// is CSRF.) Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A
-// request without both, as from curl, passes.
+// refuseOtherOrigins refuses what pages of all other origins send. Such a page could use the
+// browsers of its visitors to sign up, or to guess passwords, even at an address that only the
+// visitor can reach, such as 127.0.0.1. (The name of such attacks is CSRF.)
+//
+// Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. GET passes: it
+// changes nothing. A request without both headers passes too: it is from curl, or another program.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection() // it lets OPTIONS pass too
+	protection := http.NewCrossOriginProtection()
 	for _, origin := range origins {
 		protection.AddTrustedOrigin(origin) // no error: the flag -allow-origin has checked it
 	}
 	return apiHandler(func(w http.ResponseWriter, r *http.Request) error {
-		// A preflight that gets here is from another origin: allowOrigins has answered the others.
+		// Check lets OPTIONS pass, so we look for preflights ourselves. Those of allowed origins
+		// don't come here: allowOrigins has answered them.
 		if protection.Check(r) != nil || isPreflight(r) {
 			return refuse(http.StatusForbidden, "Cross-origin request refused").
 				because("-allow-origin does not name " + truncate(r.Header.Get("Origin")))
@@ -309,12 +315,13 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // ---- The program ----
 
 func main() {
-	// At Ctrl-C, ctx is done, and two things happen: serveUntil begins to stop, and AfterFunc calls
-	// stop. After that, a second Ctrl-C ends the program at once.
+	// At Ctrl-C, ctx is done, and serveUntil begins to stop. Then stop gives Ctrl-C its usual
+	// meaning back: a second one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	// In authflow 2>&1 | head -1, head ends after one line. Our next line must not end us.
+	// In authflow 2>&1 | head -1, head ends after one line of the log. When we write the next one,
+	// the system sends us this signal, which would end us too.
 	signal.Ignore(syscall.SIGPIPE)
 
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
@@ -459,8 +466,8 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// bcrypt has a slot for each processor, so it may keep as many threads busy. Go may use one
-	// thread more than that: it is left for the requests that don't hash, so they don't wait.
+	// At most as many requests hash as there are processors (see newServer). With one thread more,
+	// there is always one for a request that doesn't hash, so it doesn't wait.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -560,7 +567,7 @@ func hosts(ip net.IP) []string {
 	addrs, _ := net.InterfaceAddrs()
 	for _, addr := range addrs {
 		ipNet, ok := addr.(*net.IPNet)
-		if ok && !ipNet.IP.IsLinkLocalUnicast() { // a browser can't open those
+		if ok && !ipNet.IP.IsLinkLocalUnicast() { // such as fe80::1: browsers can't open it
 			all = append(all, ipNet.IP.String())
 		}
 	}
@@ -573,7 +580,8 @@ func hosts(ip net.IP) []string {
 // serveUntil serves until ctx is done. Then requests that have begun may finish.
 func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	log *slog.Logger) error {
-	// done has room for one value: after a signal nobody receives it, and the goroutine still ends.
+	// done has room for one value. Without it, the goroutine would wait for ever to send its error
+	// after a signal, when nobody receives it.
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {
