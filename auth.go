@@ -216,6 +216,8 @@ type userHandler func(http.ResponseWriter, *http.Request, *user) error
 // would be a decorator; in FastAPI, Depends(get_current_user).
 func (s *server) requireUser(next userHandler) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-store") // the answer is for this user only
+
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		token = strings.TrimLeft(token, " ")

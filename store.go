@@ -243,7 +243,7 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	}
 
 	u.ID = before.maxID + 1
-	if err := st.save(before, before.withUser(&u)); err != nil {
+	if err := st.save(before, before.withUser(&u, before.textWith(&u))); err != nil {
 		return 0, fmt.Errorf("%w: %w", errSaveFailed, err)
 	}
 	return u.ID, nil
@@ -329,10 +329,10 @@ func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *s
 	return nil
 }
 
-// withUser returns a copy of the snapshot with one more user.
-func (snap *snapshot) withUser(u *user) *snapshot {
+// withUser returns a copy of the snapshot with u, and with the text that has u.
+func (snap *snapshot) withUser(u *user, text []byte) *snapshot {
 	next := *snap
-	next.text = snap.textWith(u)
+	next.text = text
 	next.byID = maps.Clone(snap.byID)
 	next.byName = maps.Clone(snap.byName)
 	next.add(u)
