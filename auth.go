@@ -65,7 +65,7 @@ type server struct {
 	tokenTTL time.Duration
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle
-	hashing  *semaphore // one slot for each processor; who hashes a password holds a slot
+	hashing  *semaphore // see store.go: one slot for each processor, held to hash a password
 }
 
 var processors = runtime.GOMAXPROCS(0) // 0 only asks for the number
@@ -160,30 +160,30 @@ type loginResponse struct {
 // taken. To avoid that, it would have to answer by e-mail.)
 func (s *server) authenticate(ctx context.Context, request loginRequest, remoteAddr string) (
 	*user, error) {
-	// Sign-up refuses such a password, so no account has it. We may answer at once: the answer is
-	// quick for every name. It doesn't count as a failure.
+	// Sign-up refuses a password of over 72 bytes, or with a zero byte. So nobody can have signed
+	// up with this one, and we may answer at once, for every name. It doesn't count as a failure.
 	if !possiblePassword(request.password) {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", bearerChallenge).
 			withOAuth("invalid_grant").because("no user can have this password")
 	}
 
-	// Too many failures lately? Say so before bcrypt runs, which is the expensive part.
+	// Too many failures in a row? Say so before bcrypt runs, which is the expensive part.
 	key := newThrottleKey(request.username, remoteAddr)
 	if pause := s.throttle.pause(key, s.now()); pause > 0 {
 		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
 			with("Retry-After", seconds(pause))
 	}
 
-	// If this user may not log in, u is nil, and reason says why. err means that there was no slot.
+	// Either u may log in, or u is nil and reason says why not, or nothing was compared (err).
 	u, reason, err := s.checkPassword(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 
-	// If somebody sends a hundred guesses at the same time, all of them pass the check above.
-	// record counts one after the other. After ten failures it refuses the others, even the right
-	// one: otherwise all hundred would get their result.
+	// A hundred guesses that come together all pass the check above, and come here one by one. The
+	// first ten failures are counted. Then record returns a pause, and we answer 429 even if u is
+	// right. Otherwise a hundred guesses would get a hundred results.
 	if pause := s.throttle.record(key, u != nil, s.now()); pause > 0 {
 		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
 			with("Retry-After", seconds(pause))
@@ -216,6 +216,8 @@ type userHandler func(http.ResponseWriter, *http.Request, *user) error
 // would be a decorator; in FastAPI, Depends(get_current_user).
 func (s *server) requireUser(next userHandler) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-store") // the answer is for this user only
+
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		token = strings.TrimLeft(token, " ")
@@ -270,16 +272,17 @@ func (s *server) userOf(token string) (*user, error) {
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP makes an http.Handler of an apiHandler: the mux calls this method. h is the function
-// itself, such as s.signup. If it returns an error, ServeHTTP answers that.
+// itself, such as s.signup: a function type can have methods too. If h returns an error, ServeHTTP
+// answers that.
 func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		writeError(w, r, err)
 	}
 }
 
-// An httpError is an answer that refuses a request, like FastAPI's HTTPException. As a Python
-// exception knows the line that raised it, it knows the line that called refuse. With -v, the log
-// names that line.
+// An httpError is an answer that refuses a request, like FastAPI's HTTPException. It remembers the
+// line that called refuse, as a traceback in Python does. With -v, the log names that line. (For
+// errors of the store, it is the line in answerTo.)
 type httpError struct {
 	status int         // 400
 	detail any         // for the client: "Username already exists", or faults
@@ -343,7 +346,7 @@ func answerTo(err error) *httpError {
 	case errors.Is(err, errBusy): // there was no slot to hash or to save
 		return refuse(http.StatusServiceUnavailable, "Too busy just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error())
-	case errors.Is(err, errNotSaved): // the file or its disk has a fault, or it was just edited
+	case errors.Is(err, errSaveFailed): // the file or its disk has a fault, or it was just edited
 		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error()).forOperator()
 	case errors.Is(err, context.Canceled):
@@ -359,7 +362,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer := answerTo(err)
 	logRefusal(r.Context(), answer)
 
-	w.Header().Del("Content-Length") // the handler may have set it for an answer that it gave up
+	w.Header().Del("Content-Length") // a handler that failed may have set it already
 	for name := range answer.header {
 		w.Header().Set(name, answer.header.Get(name))
 	}
@@ -440,7 +443,7 @@ func (list *faultList) require(ok bool, field, kind, msg string) {
 
 // String is what slog calls to write the faults into the log. They look as the client sees them.
 func (list faultList) String() string {
-	text, _ := json.Marshal([]fault(list)) // can't fail: strings and numbers
+	text, _ := json.Marshal(list) // can't fail: strings and numbers
 	return string(text)
 }
 
@@ -543,11 +546,13 @@ func isEmail(text string) bool {
 }
 
 // parsePassword returns the password. The lesson's request calls it hashed_password, so we take
-// that name too. If both are sent, they must be equal.
+// that name too.
 func parsePassword(members map[string]any) (string, faultList) {
 	first, hasFirst := members["password"]
 	second, hasSecond := members["hashed_password"]
-	if hasSecond && !hasFirst {
+
+	// Only one of them was sent, or none.
+	if !hasFirst && hasSecond {
 		return parsePasswordAs("hashed_password", members)
 	}
 	password, faults := parsePasswordAs("password", members)
@@ -555,7 +560,7 @@ func parsePassword(members map[string]any) (string, faultList) {
 		return password, faults
 	}
 
-	// Compare them only if both are strings: something else is a fault already.
+	// Both were sent: they must be equal. If one of them is no string, that is a fault already.
 	_, secondFaults := parseText(members, "hashed_password")
 	faults = append(faults, secondFaults...)
 	_, isText := first.(string)
@@ -577,9 +582,10 @@ func parsePasswordAs(field string, members map[string]any) (string, faultList) {
 	faults.require(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
-	// JSON may write an emoji as two halves: "\ud83d\ude00". A half alone is no character: Go puts
-	// U+FFFD (RuneError) for it, so "\ud83d" and "\ud83e" would become the same password. Control
-	// characters can't be typed; the zero byte is one of them (see possiblePassword).
+	// Nobody can type control characters, and the zero byte is one (see possiblePassword).
+	// RuneError is what Go puts for half an emoji: JSON may write "\ud83d" for one half and
+	// "\ude00" for the other. Without this rule, "\ud83d" and "\ud83e" would become the same
+	// password.
 	broken := strings.ContainsRune(password, utf8.RuneError)
 	faults.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
 		"value_error", "Value should have no control character and be valid Unicode")
@@ -592,8 +598,7 @@ type loginRequest struct {
 
 // parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
 func parseLogin(body []byte) (loginRequest, error) {
-	// A form is split at &. curl -d sends a semicolon in a password as it is, but ParseQuery
-	// refuses that. So encode it first.
+	// ParseQuery refuses a semicolon, and curl -d sends one in a password as it is. So encode it.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil { // wrong %-encoding, or too many parameters
 		faults := faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
@@ -630,9 +635,9 @@ func parseLogin(body []byte) (loginRequest, error) {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. If 32 requests hashed at the same time, all
-// of them would wait for seconds, and none would be done sooner. So there is a slot for each
-// processor, and the other requests wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. If 32 requests hashed at the same time on
+// two processors, all of them would wait for seconds, and none would be done sooner. So there is a
+// slot for each processor, and the other requests wait in a line.
 
 // hash returns the bcrypt hash of a password. The error is one of acquire's, in store.go (errBusy
 // or context.Canceled), or bcrypt's.
@@ -650,9 +655,9 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 }
 
 // possiblePassword reports whether bcrypt can tell a password from all others. Sign-up takes only
-// such passwords. bcrypt reads 72 bytes, and no further. It repeats a shorter password, with a zero
-// byte after each copy. For abc and for abc\0abc, it reads abc\0abc\0abc\0…: they have the same
-// hash.
+// such passwords. bcrypt makes 72 bytes of a password: it cuts a longer one off, and repeats a
+// shorter one, with a zero byte after each copy. From abc and from abc\0abc it makes the same
+// bytes: abc\0abc\0abc\0…
 func possiblePassword(password string) bool {
 	return len(password) <= maxPassword && !strings.Contains(password, "\x00")
 }
@@ -694,21 +699,22 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (
 
 // compare reports whether a password has this hash. No password has the hash "".
 //
-// It does 2^cost rounds in any case, so its time says nothing about the hash. If the hash is
-// cheaper, or there is none, compare goes on hashing the password and throws the result away:
+// It does 2^highestCost rounds in any case, so its time says nothing about the hash. If the hash is
+// cheaper, or there is none, compare goes on hashing the password, and throws the result away. If
+// the highest cost is 12:
 //
 //	hash of cost 12: 2^12 rounds
-//	hash of cost 10: 2^10 rounds, then 2^10 for nothing: that makes 2^11. Then 2^11: makes 2^12
+//	hash of cost 10: 2^10 rounds, then 2^10 and 2^11 for nothing: 1024 + 1024 + 2048 = 4096 = 2^12
 //	no hash:         2^12 rounds for nothing
-func compare(hash, password string, cost int) (match bool, rounds int) {
+func compare(hash, password string, highestCost int) (match bool, rounds int) {
 	if hash == "" {
-		return false, hashForNothing(password, cost)
+		return false, hashForNothing(password, highestCost)
 	}
 
 	match = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 	hashCost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
 	rounds = 1 << hashCost                   // 2^hashCost
-	for c := hashCost; c < cost; c++ {
+	for c := hashCost; c < highestCost; c++ {
 		rounds += hashForNothing(password, c)
 	}
 	return match, rounds
@@ -761,14 +767,14 @@ func (s *server) newToken(u *user) string {
 
 func signToken(key []byte, c claims) string {
 	payload, _ := json.Marshal(c) // can't fail: strings and numbers
-	unsigned := tokenHeader + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return unsigned + "." + signature(key, unsigned)
+	firstTwo := tokenHeader + "." + base64.RawURLEncoding.EncodeToString(payload)
+	return firstTwo + "." + signature(key, firstTwo)
 }
 
-// signature returns the third part of a token whose first two parts are unsigned.
-func signature(key []byte, unsigned string) string {
+// signature returns the third part of the token that begins with firstTwo.
+func signature(key []byte, firstTwo string) string {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(unsigned))
+	mac.Write([]byte(firstTwo))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
@@ -845,9 +851,9 @@ func (c failureCount) remaining(now time.Time) time.Duration {
 	return max(0, c.last.Add(failurePause).Sub(now))
 }
 
-// record counts the result of a try. If other tries have started a pause meanwhile, it counts
-// nothing and returns the pause. Then the caller must answer with the pause, and not with the
-// result.
+// record counts the result of a try. If it returns a pause, other tries have started that
+// meanwhile. Then it has counted nothing, and the client must get the pause, whatever the result
+// is.
 func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -860,8 +866,8 @@ func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration
 		return 0
 	}
 
-	// No room for one more? Forget all. To get here, an attacker has to fail for 10,000 pairs of
-	// name and address.
+	// No room for a new pair? Forget all. (Failures never grow old, so that may happen after
+	// months. An attacker has to fail for 10,000 pairs of name and address.)
 	isNew := before.inARow == 0
 	if isNew && len(t.counts) >= maxCounts {
 		clear(t.counts)
@@ -884,6 +890,8 @@ func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 // logger returns the logger that withLogger has put into the context.
 func logger(ctx context.Context) *slog.Logger { return ctx.Value(loggerKey{}).(*slog.Logger) }
 
+// You can skip the rest of this file: it only finds the line of the source for the log.
+
 // logRefusal writes a line about an answer that refuses a request. log.Debug would name the line in
 // logRefusal that calls it. To name the line that called refuse, we put the entry together by hand.
 func logRefusal(ctx context.Context, answer *httpError) {
@@ -899,9 +907,9 @@ func logRefusal(ctx context.Context, answer *httpError) {
 	log.Handler().Handle(ctx, entry) // this writes the line
 }
 
-// callerOfCaller returns the place in the source that has called our caller.
+// callerOfCaller returns the place in the source that has called refuse.
 func callerOfCaller() uintptr {
 	var places [1]uintptr
-	runtime.Callers(3, places[:]) // leaves out Callers, this function and our caller
+	runtime.Callers(3, places[:]) // 0 is Callers, 1 this function, 2 refuse, 3 the caller of refuse
 	return places[0]
 }

@@ -39,6 +39,7 @@ package main
 //	                guessing: TestThrottle and those below it, TestTogether
 //	                slow and large: TestSlowClients, TestLargeHeaders
 //	the documents   TestManual, TestOpenAPI, TestDocumentSize, TestREADME
+//	the page        TestPage, with a part for each promise; TestPagePolicy
 //
 // newService starts the real handler in this process, with bcrypt's lowest cost and no users.
 // serveWithRoutes adds routes to it. newGuesser has no network, and a clock that the test sets.
@@ -1608,7 +1609,7 @@ func TestFaultEnds(t *testing.T) {
 	before := s.current()
 	s.readErr = errors.New("half of an edit")
 	enrico := &user{ID: 1, Username: "enrico", Email: "e@b", HashedPassword: newHash(t, password, 4)}
-	must(t, s.save(before, before.withUser(enrico)))
+	must(t, s.save(before, before.withUser(enrico, before.textWith(enrico))))
 
 	users, err := s.look()
 	check(t, err == nil && users.named("enrico") != nil,
@@ -1659,7 +1660,7 @@ func TestGone(t *testing.T) {
 
 	must(t, os.Mkdir(s.path, 0o700))
 	meanwhile(503, notStored, "users.json is not a file, but a folder, a pipe or a device")
-	faults := strings.Count(s.log.String(), "users file can't be read: log-ins")
+	faults := strings.Count(s.log.String(), "users file has a fault: log-ins")
 	same(t, "faults in the log", faults, 2, "The log must name each fault once.")
 
 	must(t, os.Remove(s.path))
@@ -3019,10 +3020,13 @@ func TestOpenAPI(t *testing.T) {
 			documented = append(documented, strings.ToUpper(method)+" "+path)
 		}
 	}
-	slices.Sort(documented)
-	same(t, "the documented requests", strings.Join(documented, ", "),
-		"GET /auth/me, GET /healthz, POST /auth/login, POST /auth/signup",
-		"The OpenAPI document must have each route of the API.")
+	for _, request := range []string{
+		"POST /auth/signup", "POST /auth/login", "GET /auth/me", "GET /healthz",
+	} {
+		check(t, slices.Contains(documented, request),
+			"The OpenAPI document must have each request of the API.",
+			"it has %q\nwant %q too", documented, request)
+	}
 
 	mux := routes(s.server)
 	for _, request := range documented {
@@ -3088,6 +3092,801 @@ func TestREADME(t *testing.T) {
 	log, shown := volatile.ReplaceAllString(log, ""), volatile.ReplaceAllString(steps[1], "")
 	check(t, strings.HasPrefix(log, shown), "The README must show what -v logs.",
 		"-v logs\n%s\nwant that it begins as the README says:\n%s", log, shown)
+}
+
+// ---- The page ----
+//
+// These tests open the page of /docs in Chromium, as a class sees it. The type browser, which drives
+// Chromium, stands at the end of this part.
+
+// pageParts are the tests of the page. Each runs alone, too: go test -run TestPage/three_clicks
+var pageParts = []struct {
+	name string
+	run  func(*testing.T, *browser)
+}{
+	{"three clicks", pageThreeClicks},
+	{"nothing moves", pageKeepsStill},
+	{"forged token", pageForgedToken},
+	{"void tokens", pageVoidTokens},
+	{"the server's clock", pageClock},
+	{"wrong log-in", pageWrongLogin},
+	{"faults", pageFaults},
+	{"late answer", pageLateAnswer},
+	{"markup", pageMarkup},
+	{"curl", pageCurl},
+	{"phones", pagePhones},
+	{"another origin", pageOfAnotherOrigin},
+}
+
+// TestPage opens the page in one browser, which all its parts share.
+func TestPage(t *testing.T) {
+	b := newBrowser(t)
+	for _, part := range pageParts {
+		t.Run(part.name, func(t *testing.T) {
+			b := &browser{t, b.session}
+			b.resize(1280, 720)
+			part.run(t, b)
+
+			// Chromium itself notes each answer of 400 to 499 in the console.
+			for _, line := range b.console() {
+				if !strings.Contains(line, "the server responded with a status of 4") {
+					t.Errorf("the console of the page says %s, want no error", line)
+				}
+			}
+		})
+	}
+}
+
+// Three clicks lead from nothing to "You are enrico": the forms hold example values, and each
+// answer fills in the next form. A name that is taken leads on, too.
+func pageThreeClicks(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+
+	// The three clicks.
+	b.press("Sign up", "201 Created")
+	b.shows("#verdict", "users.json", "after a sign-up, the class is sent to the file that has the hash")
+	b.press("Log in", "200 OK")
+	b.press("Who am I?", "You are enrico. The signature fits")
+	b.shows("#request", "Authorization: Bearer "+b.value("Token"), "the page shows the request as it was sent")
+
+	// A second sign-up finds the name taken. The page proposes another one, which works as well.
+	b.press("Sign up", "Username already exists. Log in, or sign up again as enrico2")
+	b.press("Sign up", "201 Created")
+	if got := b.script(`return document.querySelector("#login-username").value`); got != "enrico2" {
+		t.Errorf("after the sign-up of enrico2, the username of step 2 is %q, want enrico2: "+
+			"each sign-up hands its name to the log-in", got)
+	}
+	b.press("Log in", "200 OK")
+	b.press("Who am I?", "You are enrico2")
+}
+
+// Nothing moves: on the screens of a class room the page never scrolls, in any state, and its
+// buttons stay where they are. What is read from the back row has 18 pixels or more.
+func pageKeepsStill(t *testing.T, b *browser) {
+	for _, size := range []struct{ width, height int }{{1280, 720}, {1366, 650}} {
+		t.Run(fmt.Sprintf("%dx%d", size.width, size.height), func(t *testing.T) {
+			b := &browser{t, b.session}
+			p := start(t, "-cost", "4")
+			b.resize(size.width, size.height)
+			b.open(p.url + "/docs")
+
+			// still compares with the start. The marks that show a status are no buttons of the
+			// start.
+			const layout = `
+				const buttons = [...document.querySelectorAll("button")].filter((button) =>
+					!button.closest("h2, #wire"));
+				const places = buttons.map((button) => {
+					const { x, y, width } = button.getBoundingClientRect();
+					const numbers = [x, y, width].map((value) => Math.round(value));
+					return button.textContent + " " + numbers.join(" ");
+				});
+				const page = document.documentElement;
+				return [page.scrollWidth + "x" + page.scrollHeight, ...places].join(", ");`
+			before := b.script(layout)
+			want := fmt.Sprintf("%dx%d, ", size.width, size.height)
+			if !strings.HasPrefix(before, want) {
+				t.Errorf("at the start the page has %s, want %s: it must not scroll", before, want)
+			}
+			still := func(state string) {
+				t.Helper()
+				if after := b.script(layout); after != before {
+					t.Errorf("%s the page and its buttons are at\n%s, want\n%s as at the start: "+
+						"nothing moves", state, after, before)
+				}
+			}
+
+			// Faults in all fields, the longest that there are.
+			b.fill("Username", strings.Repeat("é", 65))
+			b.fill("Email", "x")
+			b.fill("Password", "p")
+			b.press("Sign up", "422")
+			still("after three faults")
+
+			// The way from the sign-up to the user.
+			b.fill("Username", "enrico")
+			b.fill("Email", "enrico@example.com")
+			b.fill("Password", "plaintextpassword")
+			b.press("Sign up", "201")
+			still("after a sign-up")
+			b.press("Sign up", "400")
+			still("after a taken name")
+			b.press("Log in", "200")
+			still("after a log-in")
+			b.isWhole("#answer", "the answer with the token")
+			b.press("Who am I?", "You are")
+			still("after Who am I?")
+
+			// A forged token.
+			b.editPayload(`"1"`, `"2"`)
+			still("after an edit of the payload")
+			b.press("Who am I?", "401")
+			still("after a refused token")
+			b.press("Restore", "as it was given")
+			still("after Restore")
+
+			// A wrong log-in, the curl text, and no server.
+			b.fill("#login-password", "wrong")
+			b.press("Log in", "401")
+			still("after a wrong log-in")
+			b.script(`document.querySelector("#curl").click()`)
+			still("with the curl text")
+			p.kill()
+			b.press("Who am I?", "No answer")
+			still("without a server")
+
+			b.console() // the request without a server
+
+			// The size of the type.
+			const small = `
+				const texts = ["#request", "#answer", "#payload", "#header-json", "#payload-json"];
+				return texts.filter((text) =>
+					parseFloat(getComputedStyle(document.querySelector(text)).fontSize) < 18).join();`
+			if got := b.script(small); got != "" {
+				t.Errorf("%s has type of less than 18 pixels: it is read from the back row", got)
+			}
+		})
+	}
+}
+
+// The payload can be edited. The token follows, the first character that differs is marked, the
+// refusal says what was changed, and one button restores the token.
+func pageForgedToken(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+	b.press("Sign up", "201")
+	b.press("Log in", "200")
+	given := b.value("Token")
+
+	// Another user's id.
+	b.editPayload(`"1"`, `"2"`)
+	b.shows("#verdict", "You changed the payload. Now ask", "an edit is said at once")
+	parts := strings.Split(b.value("Token"), ".")
+	claims, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	if !strings.HasPrefix(string(claims), `{"sub":"2","iat":`) {
+		t.Errorf("after an edit of the payload to user 2 the token holds %s: it must follow at once", claims)
+	}
+
+	// The mark: the first character of the payload that isn't as it was.
+	was, same := strings.Split(given, ".")[1], 0
+	for was[same] == parts[1][same] {
+		same++
+	}
+	marked := b.script(`const mark = document.querySelector("#payload mark");
+		return mark.previousSibling.textContent + "[" + mark.textContent + "]"`)
+	if want := parts[1][:same] + "[" + parts[1][same:same+1] + "]"; marked != want {
+		t.Errorf("the page marks %s, want %s: the first character that differs is marked",
+			marked, want)
+	}
+
+	// The server refuses it, and the page knows why.
+	b.press("Who am I?", "401 Unauthorized")
+	const refused = "You changed the payload. The signature no longer fits"
+	b.shows("#verdict", refused, "a refusal says what was changed")
+	b.press("Restore", "The token as it was given")
+	if got := b.value("Token"); got != given {
+		t.Errorf("Restore brings %s, want %s: the token as it was given", got, given)
+	}
+	b.press("Who am I?", "You are enrico")
+
+	// Other changes have other words.
+	forged := strings.Repeat("A", 43)
+	for _, row := range []struct{ name, token, want string }{
+		{"the signature", given[:len(given)-43] + forged, "You changed the signature"},
+		{"both", strings.Join(parts[:2], ".") + "." + forged, "You changed the payload and the signature"},
+		{"two parts", strings.Join(parts[:2], "."), "You changed the token"},
+		{"no token", "", "No token was sent"},
+		{"an emoji", "😀", "Nothing was sent"},
+	} {
+		b.fill("Token", row.token)
+		b.press("Who am I?", row.want)
+	}
+
+	// Half a JSON is no lie: it is said to be none.
+	b.press("Restore", "as it was given")
+	b.editPayload(`"}`, `"`)
+	b.shows("#verdict", "It is no JSON now", "half a JSON is said to be none")
+
+	// People paste tokens in many forms. They are the same token.
+	for _, form := range []string{"Bearer %s", `"%s"`, " %s\n", "Authorization: Bearer %s"} {
+		b.fill("Token", "x")
+		b.fill("Token", fmt.Sprintf(form, given))
+		b.shows("#verdict", "The token as it was given", form+" is the same token")
+	}
+}
+
+// An expired token is called expired. A token of a disabled user is not called forged: the page
+// can't know, and says what it may be.
+func pageVoidTokens(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4", "-token-ttl", "2s")
+	b.open(p.url + "/docs")
+	b.press("Sign up", "201")
+	b.press("Log in", "200")
+
+	// Disable the user while the token is good.
+	users := readFile(t, p.path)
+	writeFile(t, p.path, strings.Replace(users, `"is_active":true`, `"is_active":false`, 1))
+	b.press("Who am I?", "401")
+	b.shows("#verdict", "You changed nothing.", "a disabled user's token is not called forged")
+	b.shows("#verdict", "the user was changed, disabled or removed", "the page says what it may be")
+
+	// Enable the user again, and wait until the page's own countdown ends.
+	writeFile(t, p.path, users)
+	b.shows("#age", "expired", "the page counts the seconds of a token")
+	b.press("Who am I?", "It has expired")
+}
+
+// Time is the server's: the page counts by the Date of each answer, and not by the clock of the
+// class room's computer.
+func pageClock(t *testing.T, b *browser) {
+	// A server whose clock is a day behind. Its token is good for nearly 25 hours.
+	now := time.Now().Add(-24 * time.Hour)
+	exp := now.Add(25*time.Hour - 5*time.Second).Unix()
+	claims := fmt.Sprintf(`{"sub":"1","iat":%d,"exp":%d}`, now.Unix(), exp)
+	encode := base64.RawURLEncoding.EncodeToString
+	header := encode([]byte(`{"alg":"HS256","typ":"JWT"}`))
+	token := header + "." + encode([]byte(claims)) + "." + strings.Repeat("A", 43)
+	url := servePage(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		fmt.Fprintf(w, `{"access_token":%q}`, token)
+	})
+
+	// The time that is left, with hours, and a date that isn't the server's today.
+	b.open(url + "/docs")
+	b.press("Log in", "200")
+	b.shows("#age", "24:59:5", "the page counts by the server's clock")
+	date := b.script(`return new Date(a * 1000).toLocaleDateString()`, exp)
+	b.shows("#notes", "expires: "+date, "an exp that isn't today is shown with its date")
+
+	// Whoever makes an exp by hand may make one that is no date.
+	b.fill("#payload-json", `{"exp": 12345678901234}`)
+	b.shows("#notes", "no date", "an exp that is no date is said to be none")
+}
+
+// A wrong log-in says so, and leaves the token of the last log-in alone.
+func pageWrongLogin(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+	b.press("Sign up", "201")
+	b.press("Log in", "200")
+	given := b.value("Token")
+
+	// The wrong password.
+	b.fill("#login-password", "wrong")
+	b.press("Log in", "Invalid credentials. Your token stays the same")
+	if got := b.value("Token"); got != given {
+		t.Errorf("after a wrong log-in the token is %q, want %q: it leaves the good token alone",
+			got, given)
+	}
+	b.press("Who am I?", "You are enrico")
+
+	// No answer at all.
+	p.kill()
+	b.press("Log in", "No answer. Is the server running?")
+	if got := b.value("Token"); got != given {
+		t.Errorf("without a server the token is %q, want %q: it leaves the good token alone", got, given)
+	}
+	b.console() // the request without a server
+}
+
+// A fault stands at its form and marks its field, and the first faulty field has the focus. The
+// next try clears it.
+func pageFaults(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+	b.fill("Username", "en rico")
+	b.fill("Password", "short")
+	b.press("Sign up", "422 Unprocessable Entity")
+
+	// The same once more: the faults of the first try are gone.
+	first := b.text("#signup")
+	b.press("Sign up", "422 Unprocessable Entity")
+	if again := b.text("#signup"); again != first {
+		t.Errorf("after the same faults twice the form says %q, want %q: an old fault must be gone",
+			again, first)
+	}
+
+	// Where the faults are.
+	const promise = "a fault stands at its form"
+	b.shows("#signup p", "Username should have only ASCII letters, digits and . _ - @ +.", promise)
+	b.shows("#signup p", "Password should have at least 8 characters.", promise)
+	marked := b.script(`
+		return [...document.querySelectorAll("[aria-invalid=true]")].map((field) => field.id).join();`)
+	focused := b.script(`return document.activeElement.id`)
+	if marked != "signup-username,signup-password" || focused != "signup-username" {
+		t.Errorf("after faults in Username and Password, %s are marked and %s has the focus, "+
+			"want both marked and the first focused", marked, focused)
+	}
+
+	// A good sign-up.
+	b.fill("Username", "enrico")
+	b.fill("Password", "plaintextpassword")
+	b.press("Sign up", "201")
+	if form := b.text("#signup"); strings.Contains(form, "should have") {
+		t.Errorf("after a good sign-up its form says %q: an old fault must be gone", form)
+	}
+}
+
+// An answer that comes late is told. It overwrites nothing that was typed after the request left,
+// and it doesn't take the focus.
+func pageLateAnswer(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+	b.press("Sign up", "201")
+	b.press("Log in", "200")
+
+	// hold makes each answer wait until the test releases it.
+	const hold = `const send = fetch;
+		window.fetch = async (...args) => {
+			const answer = await send(...args);
+			await new Promise((resolve) => { window.release = resolve; });
+			return answer;
+		};`
+	b.script(hold)
+	release := func() {
+		t.Helper()
+		await(t, "the held answer", func() bool { return b.script(`return typeof release`) == "function" })
+		b.script(`release(); delete window.release`)
+	}
+
+	// The name is taken, but the user is typing another one by now.
+	b.press("Sign up", "Sending…")
+	b.fill("Username", "anna")
+	b.shows("#verdict", "Sending…", "a request that is on its way is not called unsent")
+	release()
+	b.shows("#verdict", "You have edited since", "an answer to an earlier text is said to be one")
+	if got := b.value("Username"); got != "anna" {
+		t.Errorf("a late answer makes %q of the username anna, which was typed meanwhile", got)
+	}
+
+	// The token is good, but the payload is another one by now.
+	b.press("Who am I?", "Sending…")
+	b.editPayload(`"1"`, `"2"`)
+	release()
+	b.shows("#verdict", "You have edited since", "an answer to an earlier token is said to be one")
+	if class := b.script(`return document.querySelector("#verdict").className`); class == "good" {
+		t.Error("an answer to an earlier token is green beside the edited one: it must not be stale")
+	}
+
+	// A token that was forgotten meanwhile doesn't come back.
+	b.press("Log in", "Sending…")
+	b.press("Forget", "Forgotten here")
+	release()
+	b.press("Restore", "Forgotten here")
+	if got := b.value("Token"); got != "" {
+		t.Errorf("a token that was forgotten comes back with the late answer: %q", got)
+	}
+}
+
+// What is typed and what is answered stays text: it never becomes markup.
+func pageMarkup(t *testing.T, b *browser) {
+	const markup = `<img src=x><b>it's</b> & "bold"`
+
+	// A server with the same page, whose answers the page doesn't expect.
+	type reply struct {
+		status int
+		body   string
+	}
+	replies := make(chan reply, 1)
+	url := servePage(t, func(w http.ResponseWriter, r *http.Request) {
+		reply := <-replies
+		w.WriteHeader(reply.status)
+		io.WriteString(w, reply.body)
+	})
+
+	// What a student may type.
+	b.open(url + "/docs")
+	b.fill("Username", markup)
+	b.fill("Password", markup)
+
+	// Each answer comes with two statuses. The page must leave "Sending…", and say no words of a program.
+	programWords := regexp.MustCompile(`undefined|\[object|NaN`)
+	for _, status := range []int{422, 201} {
+		for _, body := range []string{
+			`{"detail":"<b>bold</b>"}`,
+			`{"detail":[{"loc":["body","password"],"msg":"<b>bold</b>"},{"loc":7,"msg":{}},null,7]}`,
+			`{"detail":[{"loc":["body","email"],"msg":{}}]}`,
+			`<b>bold</b>`, `null`, ``, `{"user_id":{}}`, `[[]]`,
+		} {
+			replies <- reply{status, body}
+			b.press("Sign up", fmt.Sprint(status))
+
+			// What a student reads now.
+			if text := b.text("body"); programWords.MatchString(text) {
+				t.Errorf("after %d %s the page says %q: a student must not see such words",
+					status, body, text)
+			}
+		}
+	}
+
+	// No element was made of it, neither of what was typed nor of what was answered.
+	made := b.script(`
+		return String(document.querySelectorAll("img, #steps b, #wire b, #verdict b").length);`)
+	if made != "0" {
+		t.Errorf("markup that was typed or answered became %s elements, want 0: it stays text",
+			made)
+	}
+	b.shows("#request", `<img src=x>`, "the request is shown as it was sent")
+}
+
+// The curl text works in bash and repeats the request. What is copied has the true password, also
+// if the screen masks it.
+func pageCurl(t *testing.T, b *browser) {
+	bash := need(t, "bash")
+	p := start(t, "-cost", "4")
+	b.open(p.url + "/docs")
+
+	// A password with all that a shell takes for its own. The page says nothing of it.
+	const hard = `it's $HOME "and" \ back & <b>`
+	b.fill("Password", hard)
+	b.press("Sign up", "201")
+	if text := b.text("body"); strings.Contains(text, "HOME") {
+		t.Errorf("the page shows the password %q in\n%s\nwant it masked until it is to be shown",
+			hard, text)
+	}
+
+	// copied returns what the Copy button puts on the clipboard.
+	copied := func() string {
+		b.script(`addEventListener("copy", ({ clipboardData }) => {
+			clipboardData.setData = (_, text) => { window.copied = text; };
+		}, { once: true })`)
+		b.click("#copy")
+		return b.script(`return window.copied`)
+	}
+
+	// runs gives a text to bash.
+	runs := func(text, want string) {
+		t.Helper()
+		out, err := exec.Command(bash, "-c", text).CombinedOutput()
+		if !strings.Contains(string(out), want) {
+			t.Errorf("bash runs\n%s\nand says %v\n%s\nwant %s: the curl text repeats the request",
+				text, err, out, want)
+		}
+	}
+
+	// Both requests with the password.
+	b.script(`document.querySelector("#curl").click()`)
+	runs(copied(), "Username already exists")
+	b.press("Log in", "200")
+	b.shows("#request", "--data 'username=enrico&password=***'", "the screen masks the password")
+	runs(copied(), "Login successful")
+
+	// With the token, and once the passwords are shown.
+	b.press("Who am I?", "You are enrico")
+	runs(b.text("#request"), `"username":"enrico"`)
+	b.script(`document.querySelector("#reveal").click()`)
+	b.click("#login h2 button")
+	b.shows("#request", "password=it%27s+%24HOME", "Show passwords shows them in the request, too")
+}
+
+// Phones: the page is as wide as the screen, and no control lies over another.
+func pagePhones(t *testing.T, b *browser) {
+	p := start(t, "-cost", "4")
+	for _, width := range []int{320, 390} {
+		b.resize(width, 800)
+		b.open(p.url + "/docs")
+		b.press("Sign up", " ms.")
+		b.press("Log in", "200 OK")
+
+		// The width, and the controls that overlap.
+		wide := b.script(`return String(document.documentElement.scrollWidth)`)
+		if wide != fmt.Sprint(width) {
+			t.Errorf("on a phone of %d pixels the page is %s wide: it must not scroll sideways",
+				width, wide)
+		}
+		const overlapping = `
+			const controls = [...document.querySelectorAll("input, button, textarea, a")].map((control) =>
+				({ control, box: control.getBoundingClientRect() })).filter(({ box }) => box.width);
+			const over = (p, q) => p.left < q.right - 1 && q.left < p.right - 1 &&
+				p.top < q.bottom - 1 && q.top < p.bottom - 1;
+			return controls.filter((p, i) => controls.some((q, j) => j > i && over(p.box, q.box)))
+				.map(({ control }) => control.outerHTML).join();`
+		if over := b.script(overlapping); over != "" {
+			t.Errorf("on a phone of %d pixels these controls lie over another: %s", width, over)
+		}
+	}
+}
+
+// A page of an allowed origin runs the whole flow and may read what it needs. A page of any other
+// origin can't.
+func pageOfAnotherOrigin(t *testing.T, b *browser) {
+	front := httptest.NewServer(http.NotFoundHandler())
+	defer front.Close()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	p := start(t, "-cost", "4", "-allow-origin", front.URL)
+
+	// The flow as somebody's own front end would write it.
+	const flow = `
+		const user = { username: "anna", email: "a@b", password: "plaintextpassword" };
+		const send = (path, headers, body) =>
+			fetch(a + "/auth/" + path, { method: body ? "POST" : "GET", headers, body });
+		const signup = await send("signup", { "Content-Type": "application/json" }, JSON.stringify(user));
+		const login = await send("login", {}, new URLSearchParams(user));
+		const token = (await login.json()).access_token;
+		const me = await send("me", { Authorization: "Bearer " + token });
+		const refused = await send("me", { Authorization: "Bearer x" });
+		const header = refused.headers.get("WWW-Authenticate");
+		return [signup.status, (await me.json()).username, header].join();`
+	b.open(front.URL)
+	want := `201,anna,Bearer realm="auth", error="invalid_token"`
+	if got := b.script(flow, p.url); got != want {
+		t.Errorf("a page of the allowed origin %s gets %s, want %s", front.URL, got, want)
+	}
+
+	// The same from elsewhere.
+	b.open(other.URL)
+	want = "TypeError: Failed to fetch"
+	if got := b.script(flow, p.url); got != want {
+		t.Errorf("a page of %s gets %s, want %s: only allowed origins may call the API",
+			other.URL, got, want)
+	}
+	b.console() // Chromium says why it refused
+}
+
+// The policy allows this one script and this one style, known by their digests, and nothing of
+// another host. The page has no function that makes markup of text. With the OpenAPI document it is
+// small enough to read.
+func TestPagePolicy(t *testing.T) {
+	service := api{url: start(t).url}
+	page, err := service.try("GET", "/docs", "")
+	must(t, err)
+
+	// The digests, computed here once more.
+	digest := func(element string) string {
+		pattern := regexp.MustCompile(`(?s)<` + element + `>(.*?)</` + element + `>`)
+		parts := pattern.FindAllStringSubmatch(page.body, -1)
+		if len(parts) != 1 {
+			t.Fatalf("the page has %d <%s> elements, want 1: the policy names one digest",
+				len(parts), element)
+		}
+		sum := sha256.Sum256([]byte(parts[0][1]))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+
+	// The whole policy.
+	want := "default-src 'none'; script-src " + digest("script") + "; style-src " + digest("style") +
+		"; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	if got := page.headers.Get("Content-Security-Policy"); got != want {
+		t.Errorf("the policy of the page is\n%s, want\n%s: only its own script and style may run",
+			got, want)
+	}
+
+	// What the page must not have.
+	forbidden := regexp.MustCompile(`https?:|//cdn|innerHTML|insertAdjacentHTML|` +
+		`document\.write|eval\(| on\w+=|localStorage`)
+	if found := forbidden.FindString(page.body); found != "" {
+		t.Errorf("the page has %q: nothing of another host, no markup made of text, nothing stored", found)
+	}
+
+	// The size.
+	document, err := service.try("GET", "/openapi.json", "")
+	must(t, err)
+	if size := len(page.body) + len(document.body); size > 28_672 {
+		t.Errorf("the page and the OpenAPI document have %d bytes, want 28672 at most", size)
+	}
+}
+
+// servePage serves the page of the real program beside answers of the test. It returns the URL.
+func servePage(t *testing.T, answer http.HandlerFunc) string {
+	t.Helper()
+	page, err := api{url: start(t).url}.try("GET", "/docs", "")
+	must(t, err)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/docs" {
+			answer(w, r)
+			return
+		}
+		w.Header().Set("Content-Security-Policy", page.headers.Get("Content-Security-Policy"))
+		io.WriteString(w, page.body)
+	}))
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+// A browser is one window of a headless Chromium. Its methods end the test if they can't go on.
+type browser struct {
+	t       *testing.T
+	session string // http://127.0.0.1:9515/session/5bf6…
+}
+
+// newBrowser starts ChromeDriver, which starts Chromium. Both end with the test.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	chromium := need(t, "chromium")
+	driver := exec.Command(need(t, "chromedriver"), "--port=0")
+	out, err := driver.StdoutPipe()
+	must(t, err)
+	must(t, driver.Start())
+	t.Cleanup(func() {
+		driver.Process.Kill()
+		driver.Wait()
+	})
+
+	// ChromeDriver says which port it took.
+	port := ""
+	for lines := bufio.NewScanner(out); port == "" && lines.Scan(); {
+		if match := regexp.MustCompile(`on port (\d+)\.`).FindStringSubmatch(lines.Text()); match != nil {
+			port = match[1]
+		}
+	}
+	if port == "" {
+		t.Fatal("ChromeDriver ended before it said its port")
+	}
+	go io.Copy(io.Discard, out)
+	b := &browser{t, "http://127.0.0.1:" + port + "/session"}
+
+	// A session of its own: a fresh profile, and nothing that Chromium would load by itself.
+	args := strings.Fields("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run " +
+		"--disable-background-networking --disable-component-update --disable-sync")
+	options := object{"binary": chromium, "args": append(args, "--user-data-dir="+t.TempDir())}
+	logs := object{"browser": "ALL"}
+	created := b.call("POST", "", object{"capabilities": object{"alwaysMatch": object{
+		"goog:chromeOptions": options, "goog:loggingPrefs": logs}}})
+	var session struct{ SessionID string }
+	must(t, json.Unmarshal(created, &session))
+	b.session += "/" + session.SessionID
+	t.Cleanup(func() { b.call("DELETE", "", object{}) })
+	return b
+}
+
+type object map[string]any
+
+// call sends a WebDriver command and returns its value.
+func (b *browser) call(method, path string, parameters object) json.RawMessage {
+	b.t.Helper()
+	text, _ := json.Marshal(parameters)
+	a, err := api{url: b.session}.try(method, path, string(text))
+	var reply struct{ Value json.RawMessage }
+	if json.Unmarshal([]byte(a.body), &reply); err != nil || a.status != 200 {
+		b.t.Fatalf("ChromeDriver answers %s %s %s with %v %d %s",
+			method, path, text, err, a.status, a.body)
+	}
+	return reply.Value
+}
+
+// open loads a page.
+func (b *browser) open(url string) {
+	b.t.Helper()
+	b.call("POST", "/url", object{"url": url})
+}
+
+// resize sets the size of the visible page.
+func (b *browser) resize(width, height int) {
+	b.t.Helper()
+	metrics := object{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+	b.call("POST", "/goog/cdp/execute", object{
+		"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics})
+}
+
+// script runs JavaScript in the page, with its arguments in a and b. It returns the string that the
+// script returns, or its error.
+func (b *browser) script(text string, args ...any) (result string) {
+	b.t.Helper()
+	text = "let [a, b, done] = arguments;" +
+		"(async () => {" + text + "})().then(done, (error) => done(String(error)))"
+	args = append(args, "", "")[:2]
+	json.Unmarshal(b.call("POST", "/execute/async", object{"script": text, "args": args}), &result)
+	return result
+}
+
+// field finds an input by its label (the first of that name), or any element by a selector like
+// #login-password.
+const field = `
+	const labels = [...document.querySelectorAll("label")];
+	const label = labels.find((label) => label.textContent.trim() === a);
+	const field = label?.control ?? document.querySelector(a);`
+
+// fill types a text into a field. The old text goes.
+func (b *browser) fill(name, text string) {
+	b.t.Helper()
+	const typed = `
+		field.focus();
+		field.value = b;
+		field.dispatchEvent(new Event("input", { bubbles: true }));`
+	b.script(field+typed, name, text)
+}
+
+// value returns the text of a field.
+func (b *browser) value(name string) string {
+	b.t.Helper()
+	return b.script(field+`return field.value`, name)
+}
+
+// editPayload replaces a piece of the decoded payload.
+func (b *browser) editPayload(old, new string) {
+	b.t.Helper()
+	b.fill("#payload-json", strings.Replace(b.value("#payload-json"), old, new, 1))
+}
+
+// press clicks the button of that name, and waits until the verdict has a text. A button that lies
+// under something else can't be clicked by a user, and not by press.
+func (b *browser) press(name, verdict string) {
+	b.t.Helper()
+	const click = `
+		const buttons = [...document.querySelectorAll("button")];
+		const button = buttons.find((button) => button.textContent.trim() === a);
+		button.scrollIntoView({ block: "center" });
+		const { left, top, width, height } = button.getBoundingClientRect();
+		const hit = document.elementFromPoint(left + width / 2, top + height / 2);
+		if (hit !== button) return "lies under " + hit?.outerHTML;
+		button.click();`
+	if fault := b.script(click, name); fault != "" {
+		b.t.Fatalf("the button %q can't be clicked: %s", name, fault)
+	}
+	b.shows("#verdict", verdict, "the verdict says what "+name+" did")
+}
+
+// click clicks with the mouse. Only after a real click may a page write to the clipboard.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	var element map[string]string
+	found := b.call("POST", "/element", object{"using": "css selector", "value": selector})
+	must(b.t, json.Unmarshal(found, &element))
+	for _, id := range element {
+		b.call("POST", "/element/"+id+"/click", object{})
+	}
+}
+
+// text returns what a reader sees of an element.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return b.script(`return document.querySelector(a).innerText`, selector)
+}
+
+// shows waits up to five seconds until an element has a text.
+func (b *browser) shows(selector, text, promise string) {
+	b.t.Helper()
+	const wait = `
+		const element = document.querySelector(a), end = Date.now() + 5_000;
+		while (!element.textContent.includes(b) && Date.now() < end) {
+			await new Promise((done) => setTimeout(done, 5));
+		}
+		return element.textContent;`
+	if got := b.script(wait, selector, text); !strings.Contains(got, text) {
+		b.t.Fatalf("the page shows %q in %s, want %q: %s", got, selector, text, promise)
+	}
+}
+
+// isWhole checks that an element shows all of its text, without a bar to scroll it.
+func (b *browser) isWhole(selector, what string) {
+	b.t.Helper()
+	heights := b.script(`const { scrollHeight, clientHeight } = document.querySelector(a);
+		return scrollHeight > clientHeight ? scrollHeight + " pixels in " + clientHeight : ""`, selector)
+	if heights != "" {
+		b.t.Errorf("%s has %s: the class must see it whole", what, heights)
+	}
+}
+
+// console returns what the console has said since the last call.
+func (b *browser) console() (lines []string) {
+	b.t.Helper()
+	var entries []struct{ Message string }
+	must(b.t, json.Unmarshal(b.call("POST", "/se/log", object{"type": "browser"}), &entries))
+	for _, entry := range entries {
+		lines = append(lines, entry.Message)
+	}
+	return lines
 }
 
 // ---- Fuzzing ----

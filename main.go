@@ -62,14 +62,15 @@ const (
 
 // ---- The routes ----
 
-// routes says which handler answers which request. Most handlers return an error where FastAPI's
-// raise an HTTPException. apiHandler(f) is no call: it converts the function f to a type of
-// auth.go, whose method ServeHTTP the mux calls.
+// routes says which handler answers which request. Most handlers, such as s.signup, are functions
+// that return an error where FastAPI's raise an HTTPException. apiHandler, in auth.go, is a type of
+// such functions. It has a method ServeHTTP, so the mux can call it. apiHandler(s.signup) is
+// s.signup as this type.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
-	mux.Handle("GET /auth/me", s.requireUser(s.me)) // like Depends(get_current_user)
+	mux.Handle("GET /auth/me", s.requireUser(s.me)) // an apiHandler too; like Depends(…)
 	mux.Handle("GET /healthz", apiHandler(healthz))
 	mux.HandleFunc("GET /openapi.json", openapi)
 	mux.HandleFunc("GET /docs", docs)
@@ -94,7 +95,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // mux would do the same, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux which routes it has for this path. "/" would be noRoute itself.
+		// Ask the mux which pattern it has for this path, with each method. (This calls no
+		// handler.) The pattern "/" would be noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -168,7 +170,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		numbered := log.With("req", requests.Add(1))               // adds req=1, req=2, … to each line
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK} // unless WriteHeader is called
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK} // WriteHeader may change it
 
 		// Deferred, this line is written at the end, also if the handler panics.
 		defer func() {
@@ -204,13 +206,14 @@ func (w *recorder) Write(text []byte) (int, error) {
 	return w.ResponseWriter.Write(text)
 }
 
-// Unwrap lets a handler of yours flush an answer: http.NewResponseController calls it.
+// Unwrap is called by http.NewResponseController. With that, a handler of yours can send a part of
+// an answer at once, or change its time limit.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w} // to know whether the answer has begun
+		rec := &recorder{ResponseWriter: w} // one of its own, to know whether the answer has begun
 		defer func() {
 			if cause := recover(); cause != nil { // nil: nothing has panicked
 				answerPanic(rec, r, cause)
@@ -227,9 +230,9 @@ func answerPanic(rec *recorder, r *http.Request, cause any) {
 		return
 	}
 
-	// The client has got a part of another answer, so we can't send a 500 any more. Panic again:
-	// then net/http closes the connection, and the client sees that the answer is not whole. After
-	// a panic with this value, net/http logs nothing: we have done that.
+	// The client has got a part of another answer, so we can't send a 500 any more. ErrAbortHandler
+	// tells net/http to close the connection and to log nothing. So the client sees that the answer
+	// is not whole.
 	logger(r.Context()).Error("the answer was cut off", "reason", err)
 	panic(http.ErrAbortHandler)
 }
@@ -237,8 +240,8 @@ func answerPanic(rec *recorder, r *http.Request, cause any) {
 // setHeaders protects those who open an answer in a browser.
 func setHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The browser must believe our Content-Type. It must run no code in an answer, and show it
-		// in no frame.
+		// The browser must believe our Content-Type. It must not run code that is in an answer, and
+		// not show an answer in a frame of another page.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
@@ -250,12 +253,13 @@ func setHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// allowOrigins lets pages of other origins use the API. A page from http://localhost:5173 has this
-// origin. If the page calls us, the browser shows it our answer only if the answer names the origin
-// of the page. (The name of these rules is CORS.)
+// allowOrigins lets pages of other origins use the API. An origin is scheme, host and port of a
+// page: http://localhost:5173. A script of such a page can send us a request. But the browser gives
+// it our answer only if the answer names the origin in Access-Control-Allow-Origin. (The name of
+// these rules is CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(origins) > 0 { // caches must know that the answer depends on the origin
+		if len(origins) > 0 { // a cache must not give a page the answer for another origin
 			w.Header().Set("Vary", "Origin")
 		}
 		origin := r.Header.Get("Origin")
@@ -285,18 +289,20 @@ func isPreflight(r *http.Request) bool {
 		r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// refuseOtherOrigins refuses what pages of all other origins send, except GET, which changes
-// nothing. Such a page could use the browsers of its visitors to sign up, or to guess passwords,
-// even at an address that only the visitor can reach, such as 127.0.0.1. (The name of such attacks
-// is CSRF.) Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A
-// request without both, as from curl, passes.
+// refuseOtherOrigins refuses what pages of all other origins send. Such a page could use the
+// browsers of its visitors to sign up, or to guess passwords, even at an address that only the
+// visitor can reach, such as 127.0.0.1. (The name of such attacks is CSRF.)
+//
+// Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. GET passes: it
+// changes nothing. A request without both headers passes too: it is from curl, or another program.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection() // it lets OPTIONS pass too
+	protection := http.NewCrossOriginProtection()
 	for _, origin := range origins {
 		protection.AddTrustedOrigin(origin) // no error: the flag -allow-origin has checked it
 	}
 	return apiHandler(func(w http.ResponseWriter, r *http.Request) error {
-		// A preflight that gets here is from another origin: allowOrigins has answered the others.
+		// Check lets OPTIONS pass, so we look for preflights ourselves. Those of allowed origins
+		// don't come here: allowOrigins has answered them.
 		if protection.Check(r) != nil || isPreflight(r) {
 			return refuse(http.StatusForbidden, "Cross-origin request refused").
 				because("-allow-origin does not name " + truncate(r.Header.Get("Origin")))
@@ -309,12 +315,13 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // ---- The program ----
 
 func main() {
-	// At Ctrl-C, ctx is done, and two things happen: serveUntil begins to stop, and AfterFunc calls
-	// stop. After that, a second Ctrl-C ends the program at once.
+	// At Ctrl-C, ctx is done, and serveUntil begins to stop. Then stop gives Ctrl-C its usual
+	// meaning back: a second one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	// In authflow 2>&1 | head -1, head ends after one line. Our next line must not end us.
+	// In authflow 2>&1 | head -1, head ends after one line of the log. When we write the next one,
+	// the system sends us this signal, which would end us too.
 	signal.Ignore(syscall.SIGPIPE)
 
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
@@ -459,8 +466,8 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// bcrypt has a slot for each processor, so it may keep as many threads busy. Go may use one
-	// thread more than that: it is left for the requests that don't hash, so they don't wait.
+	// At most as many requests hash as there are processors (see newServer). With one thread more,
+	// there is always one for a request that doesn't hash, so it doesn't wait.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -560,7 +567,7 @@ func hosts(ip net.IP) []string {
 	addrs, _ := net.InterfaceAddrs()
 	for _, addr := range addrs {
 		ipNet, ok := addr.(*net.IPNet)
-		if ok && !ipNet.IP.IsLinkLocalUnicast() { // a browser can't open those
+		if ok && !ipNet.IP.IsLinkLocalUnicast() { // such as fe80::1: browsers can't open it
 			all = append(all, ipNet.IP.String())
 		}
 	}
@@ -573,7 +580,8 @@ func hosts(ip net.IP) []string {
 // serveUntil serves until ctx is done. Then requests that have begun may finish.
 func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	log *slog.Logger) error {
-	// done has room for one value: after a signal nobody receives it, and the goroutine still ends.
+	// done has room for one value. Without it, the goroutine would wait for ever to send its error
+	// after a signal, when nobody receives it.
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {
@@ -612,316 +620,410 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 const docsPage = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>authflow: sign up, log in, who am I?</title><link rel="icon" href="data:,">
+<title>authflow: from password to token</title><link rel="icon" href="data:,">
 <style>
 :root {
-  color-scheme: light dark;
-  --page: light-dark(#f1efea, #131518); --card: light-dark(#fff, #1c1f23);
-  --ink: light-dark(#23272c, #e3e1dc); --quiet: light-dark(#565d66, #a9afb7); --accent: light-dark(#2b5f8f, #93c0ea);
-  --good: light-dark(#2a6945, #8fd0aa); --bad: light-dark(#a5332b, #f3a59c);
-  --header: light-dark(#0a6868, #71d0cb); --payload: light-dark(#7a3b90, #d6a8e8);
-  --signature: light-dark(#855700, #e4bc6c);
+  color-scheme: light dark; scroll-padding-top: 7rem;
+  --quiet: light-dark(#565d66, #a9afb7); --accent: light-dark(#2b5f8f, #93c0ea);
+  --bad: light-dark(#a5332b, #f3a59c);
+  /* 18 px at 1280x720 and at 1366x650, more on a larger screen */
+  font: clamp(100%, min(1.41vw, 2.78vh), 250%)/1.3 system-ui, sans-serif;
 }
-* { box-sizing: border-box; margin: 0; border-radius: 0.375rem; }
-[hidden], mark:empty { display: none !important; }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-body { background: var(--page); color: var(--ink); font: 1rem/1.35 system-ui, sans-serif; overflow-wrap: anywhere; }
-main { max-width: 82rem; margin: 0 auto; padding: 0.75rem; }
-section { margin-top: 0.75rem; padding: 0.75rem 1rem; background: var(--card); }
-h2, h2 + p { display: inline; margin-right: 0.75rem; }
-h3 { font-size: 1rem; }
-.note, dd, pre + p { color: var(--quiet); }
-.good { color: var(--good); }
-.bad, [id$="-fault"] { color: var(--bad); }
+* { box-sizing: border-box; min-width: 0; margin: 0; padding: 0; border-radius: .3rem; }
+body { background: light-dark(#efede8, #2c2f34); overflow-wrap: anywhere; }
+main, .grid, #token { display: grid; gap: .5rem; }
+main { padding: .5rem; }
+form, section, #verdict { padding: .4rem .6rem; background: Canvas; }
+h1, h2, h3 { font-size: 1rem; }
+h2, .row { display: flex; flex-wrap: wrap; gap: 0 .6rem; align-items: center; justify-content: space-between; }
+#verdict { z-index: 1; border: 2px solid; }
+.hint, section p, #notes, ::placeholder { color: var(--quiet); }
+.good { color: light-dark(#2a6945, #8fd0aa); }
+.bad { color: var(--bad); }
 
-/* The form */
-form, .row, .columns { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; }
-form, .exchange, #token, details { margin-top: 0.5rem; }
-.row { align-items: baseline; width: 100%; }
-.field { position: relative; flex: 1 1 14rem; }
-[name], textarea { display: block; width: 100%; }
-.show { position: absolute; top: 0; right: 0; }
-input, textarea, button { padding: 0.375rem 0.75rem; border: 1px solid var(--quiet); font: inherit; color: inherit;
-  background: var(--card); }
-button:first-child { background: var(--accent); color: var(--card); }
-[aria-invalid] { border: 2px solid var(--bad); }
+/* The steps. A fault takes the place of the hint. Its mark and the focus differ in shape, too. */
+form { display: grid; grid: auto / auto 1fr auto; gap: .25rem .5rem; align-content: start; align-items: center; }
+form p { font-size: .9rem; align-self: start; }
+form label { display: contents; }
+h2, form p { grid-column: 1 / 4; }
+h2 { min-height: 1.7rem; }
+h2 :empty, mark:empty, p:has(.bad) .hint { display: none; }
+input { grid-column: span 2; }
+label:has(+ button) input { grid-column: auto; }
+input, textarea, button { padding: .1rem .5rem; border: 1px solid var(--quiet); font: inherit; color: inherit;
+  background: Canvas; }
+[aria-invalid] { border: solid var(--bad); border-width: 1px 1px 1px .5rem; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 1px; }
 
-/* The request beside the answer */
-pre, textarea, dt { font: 1rem/1.3 ui-monospace, Consolas, monospace; word-break: break-all; }
-pre { padding: 0.375rem 0.75rem; background: var(--page); white-space: pre-wrap; }
-.columns > * { flex: 2 1 18rem; min-width: 0; }
-.part { flex: 1 1 13rem; }
-.wide { flex-grow: 3; }
-.part.wide { flex: 9 1 29rem; }
+/* The picture: four stations. The arrow to each is a step. */
+ol { display: grid; align-content: center; counter-reset: step; list-style: none; }
+li { position: relative; padding: .3em .6em; border: 2px dashed; color: var(--quiet); background: Canvas; }
+li + li { margin-top: 2em; counter-increment: step; }
+li + li::before { content: "↓ " counter(step) ". " attr(title); position: absolute; bottom: calc(100% + .3em); }
+.lit { border: 2px solid var(--accent); color: var(--accent); }
+button:not([type]), .here, mark { background: var(--accent); color: Canvas; forced-color-adjust: none; }
+.here::before { color: var(--accent); }
 
-/* Each part of a token has a colour, and an underline for those who cannot see the colour */
-.header, .payload, .signature { color: var(--header); font-weight: bold; text-decoration: underline 2px; }
-.payload { color: var(--payload); text-decoration-style: dotted; }
-.signature { color: var(--signature); text-decoration-style: double; }
-mark { padding: 0 0.3ch; background: var(--bad); color: var(--card); }
-.columns dl { flex: 9 1 11rem; display: grid; grid-template-columns: auto 1fr; gap: 0 1ch; align-content: center; }
+/* The wire and the token: only tokens break within words */
+pre, textarea { font: 1rem/1.25 ui-monospace, Consolas, monospace; white-space: pre-wrap; }
+.start ~ :is(#wire, #token) { display: none; }
+.header, .payload, .signature { word-break: break-all; }
+.header { color: light-dark(#0a6868, #71d0cb); font-weight: bold; }
+.payload { color: light-dark(#7a3b90, #d6a8e8); font-style: italic; }
+.signature { color: light-dark(#855700, #e4bc6c); font-weight: bold; text-decoration: underline; }
+mark { background: var(--bad); }
+#claims { display: flex; flex-wrap: wrap; gap: 5px 0; }
+textarea { flex: 0 0 24ch; padding: 0 .3rem; white-space: pre; resize: none; }
+#notes { flex: 1 7rem; padding: 1px 1ch; font: .9rem/1.25rem system-ui; }
+
+@media (height >= 30rem) { #verdict { position: sticky; top: 0; } } /* else it hides fields */
+@media (width >= 44rem) { .grid { grid-template-columns: 1fr 1fr; } }
+@media (width >= 62rem) {
+  main { grid: 3.7rem auto minmax(0, 1fr) auto / 20rem 1fr; height: 100vh; min-height: 35.9rem; }
+  main > * { grid-column: 2; }
+  header { grid-area: 1 / 1; }
+  #steps { grid: 1.68fr 1.13fr 1fr / 1fr; grid-area: 2 / 1 / 5; }
+  form, form p, pre, #verdict { overflow: auto; }
+  form p { max-height: 4.7rem; }
+  .start { grid-row: 2 / 5; font-size: 1.9rem; }
+  ol:not(.start) {
+    grid: auto / repeat(4, auto); gap: 7.5rem; text-align: center;
+    li { margin: 0; padding: .1rem .5rem; }
+    li + li::before { content: counter(step) ". " attr(title) " →"; right: 100%; bottom: .1rem; width: 7.5rem;
+      font-size: .9rem; }
+    span { display: none; }
+  }
+  #wire { grid: minmax(0, 1fr) / 4fr 5fr; }
+  #wire section { display: grid; grid-template-rows: 1.7rem minmax(0, 1fr); }
+  #token { grid: auto / 11rem 1fr 11rem; }
+  #header, #payload, #signature { height: 3.8rem; }
+  #claims { height: 5.2rem; overflow: clip; overflow-clip-margin: 4px; }
+}
 </style>
-<main><h1>authflow</h1>
-<p>A password becomes a token in three steps. Each shows what goes over the wire. The API:
-  <a href="/openapi.json">openapi.json</a></p>
-<noscript><p class="bad">This page needs JavaScript. Without it, use curl.</p></noscript>
-<section><h2>1. Sign up</h2><p>Sends JSON. The server stores a bcrypt hash, never the password.</p>
-<form id="signup" method="post" aria-label="Sign up">
-  <div class="field"><label>Username <input id="signup-username" name="username" autocomplete="username"></label>
-    <p id="signup-username-fault"></p></div>
-  <div class="field"><label>Email <input id="signup-email" name="email" type="email" autocomplete="email"></label>
-    <p id="signup-email-fault"></p></div>
-  <div class="field"><label>Password
-    <input id="signup-password" name="password" type="password" autocomplete="new-password"></label>
-    <label class="show"><input id="signup-show" type="checkbox"> Show the password</label>
-    <p id="signup-password-fault"></p></div>
-  <div class="row"><button>Sign up</button><p role="status" aria-live="polite"></p></div></form></section>
-<section><h2>2. Log in</h2><p>Sends a form, as OAuth 2 asks. The answer brings a token.</p>
-<form id="login" method="post" aria-label="Log in">
-  <div class="field"><label>Username <input id="login-username" name="username" autocomplete="username"></label>
-    <p id="login-username-fault"></p></div>
-  <div class="field"><label>Password
-    <input id="login-password" name="password" type="password" autocomplete="current-password"></label>
-    <label class="show"><input id="login-show" type="checkbox"> Show the password</label>
-    <p id="login-password-fault"></p></div>
-  <div class="row"><button>Log in</button><p role="status" aria-live="polite"></p></div></form>
-<div id="token" hidden>
-  <div class="row"><h3>The token, taken apart</h3><b id="token-age" class="bad"></b>
-    <p id="expiry"></p></div>
-  <div class="columns">
-    <div class="part"><h4 class="header">Header</h4><pre id="header" class="header"></pre>
-      <p>is base64url of</p><pre id="header-json"></pre></div>
-    <div class="part wide"><h4 class="payload">Payload</h4><pre id="payload" class="payload"></pre>
-      <p>is base64url of</p>
-      <div class="columns"><pre id="payload-json"></pre><dl>
-        <dt>sub</dt><dd>the user's id</dd>
-        <dt>iat</dt><dd>issued <span id="iat"></span></dd>
-        <dt>exp</dt><dd>expires <span id="exp"></span></dd>
-        <dt>pwd</dt><dd>a new password voids it</dd></dl></div></div>
-    <div class="part"><h4 class="signature">Signature</h4><pre id="signature" class="signature"></pre>
-      <p>is HMAC-SHA256 of the other two with the server's key. Anybody can read and change those,
-      but without the key nobody can make a signature that fits.</p></div></div></div></section>
-<section><h2>3. Who am I?</h2>
-<p>Sends the token, no password. Try to forge it: change a character, paste another, or send none.</p>
-<form id="me" method="post" aria-label="Who am I?">
-  <div class="field"><label>Token
-    <textarea id="me-token" rows="2" autocomplete="off" aria-describedby="token-note"></textarea></label>
-    <p id="token-note"></p></div>
-  <div class="row"><button>Who am I?</button><button id="forget" type="button">Forget the token</button>
-    <p role="status" aria-live="polite"></p></div>
-  <p class="note">Only this page forgets it. The server keeps no list: a copy stays good until exp.</p>
-</form></section></main>
-<template><div class="exchange columns" hidden>
-  <div><h3>Request</h3><pre class="request"></pre>
-    <details><summary></summary><pre class="curl"></pre>
-    <button class="copy">Copy</button> <span class="copied" role="status"></span></details></div>
-  <div class="wide"><h3>Answer (JSON indented)</h3><pre class="answer"></pre></div></div></template>
+<main>
+<header class="row"><h1>authflow: from password to token</h1>
+  <a href="/openapi.json">openapi.json</a><label><input id="reveal" type="checkbox"> Show passwords</label></header>
+<p id="verdict" role="status">Three clicks: Sign up, Log in, Who am I? Each shows what is sent.
+  <noscript>This page needs JavaScript. Without it, use curl.</noscript></p>
+<ol class="start">
+  <li><b>Password</b> <span>You type it. Nobody stores it.</span></li>
+  <li title="Sign up"><b>Hash</b> <span>Stored instead. No way back.</span></li>
+  <li title="Log in"><b>Token</b> <span>Signed. It proves who you are.</span></li>
+  <li title="Who am I?"><b>You</b> <span>Known by the token alone.</span></li>
+</ol>
+<div id="steps" class="grid" spellcheck="false">
+<form id="signup" method="post" autocapitalize="none">
+  <h2>1. Sign up <button type="button"></button></h2>
+  <label>Username <input id="signup-username" name="username" autocomplete="username" value="enrico"></label>
+  <label>Email <input id="signup-email" name="email" autocomplete="email" value="enrico@example.com"></label>
+  <label>Password <input id="signup-password" name="password" type="password" autocomplete="new-password"
+    value="plaintextpassword"></label>
+  <button>Sign up</button>
+  <p><span class="hint">Sends JSON.</span></p></form>
+<form id="login" method="post" autocapitalize="none">
+  <h2>2. Log in <button type="button"></button></h2>
+  <label>Username <input id="login-username" name="username" autocomplete="username" value="enrico"></label>
+  <label>Password <input id="login-password" name="password" type="password" autocomplete="current-password"
+    value="plaintextpassword"></label>
+  <button>Log in</button>
+  <p><span class="hint">Sends a form, as OAuth 2 asks.</span></p></form>
+<form id="me" method="post" autocapitalize="none">
+  <h2>3. Who am I? <button type="button"></button></h2>
+  <label>Token <input id="me-token" name="token" autocomplete="off"></label>
+  <button>Who am I?</button>
+  <p><span class="hint">Sends the token, no password.</span></p>
+  <p class="row"><button id="restore" type="button">Restore</button>
+    <button id="forget" type="button">Forget</button></p></form>
+</div>
+<div id="wire" class="grid">
+  <section><div class="row"><h3>Request</h3>
+    <label><input id="curl" type="checkbox"> as curl</label> <button id="copy" type="button">Copy</button></div>
+    <pre id="request" tabindex="0"></pre></section>
+  <section><h3>Answer</h3><pre id="answer" tabindex="0"></pre></section>
+</div>
+<div id="token">
+  <section><h3 class="header">Header</h3><pre id="header"></pre><pre id="header-json"></pre></section>
+  <section><div class="row"><h3 class="payload">Payload</h3><span id="age"></span></div>
+    <pre id="payload"></pre>
+    <div id="claims"><textarea id="payload-json" rows="4" spellcheck="false" placeholder="from step 2"
+      aria-label="Payload, decoded"></textarea><pre id="notes"></pre></div></section>
+  <section><h3 class="signature">Signature</h3><pre id="signature"></pre>
+    <p>made of the other two with a key that only the server has.</p></section>
+</div>
+</main>
 <script>
 "use strict";
-const byId = (id) => document.getElementById(id);
-const partNames = ["header", "payload", "signature"];
-const exchanges = {}; // by step: what it sent last, and the answer
-let token = "", expiresAt = 0; // of the last log-in; a reload forgets them
+const byId = (id) => document.getElementById(id), all = (selector) => document.querySelectorAll(selector);
+const create = (name, properties) => Object.assign(document.createElement(name), properties);
+const sent = byId("me-token"), claims = byId("payload-json");
+const steps = ["signup", "login", "me"], partNames = ["header", "payload", "signature"];
+const exchanges = { signup: {}, login: {}, me: {} }; // what each step sent last, and the answer
+let edits = 0; // of all forms
+let shown = ""; // the step on the stage
+let token = ""; // as it was given
+let clock = NaN; // how far the server's is ahead, in ms: only an answer tells
 
-// put fills an element. As textContent, whatever was typed or answered stays mere text.
-const put = (selector, text, root = document) => { root.querySelector(selector).textContent = text; };
+// As textContent, any input stays mere text.
+const put = (id, textContent, className = "") => Object.assign(byId(id), { textContent, className });
 
-// putWire fills an element with text that may hold a token. Each part of the token gets its colour. The first
-// character that differs from the token of step 2 is marked.
-function putWire(element, text, sent) {
-  const parts = sent.split("."), at = text.lastIndexOf(sent);
-  element.textContent = text;
-  if (parts.length !== 3 || at < 0) return;
-  element.textContent = text.slice(0, at);
-  parts.forEach((part, i) => {
-    const [span, mark] = [document.createElement("span"), document.createElement("mark")];
-    const given = (token || sent).split(".")[i];
-    let same = 0;
-    while (same < part.length && part[same] === given[same]) same++;
-    mark.textContent = part.charAt(same);
-    span.className = partNames[i];
-    span.append(part.slice(0, same), mark, part.slice(same + 1));
-    element.append(i ? "." : "", span);
-  });
-  element.append(text.slice(at + sent.length));
-}
+// base64url is an encoding, not encryption: no key is needed.
+const encode = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)))
+  .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
-const say = (step, textContent, className = "") =>
-  Object.assign(byId(step).querySelector("[role=status]"), { textContent, className });
-
-// quote makes text one word of a shell: in single quotes, only the single quote is special.
-const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
-
-// decode reads a part of a token. No key is needed: base64url is an encoding, not encryption.
 function decode(part = "") {
   try {
-    return JSON.parse(atob(part.replaceAll("-", "+").replaceAll("_", "/")));
+    const bytes = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
+    return new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt()));
   } catch {
-    return "unreadable";
+    return "not base64url";
   }
 }
 
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {}
+}
+
+// format writes JSON as a token does, or one member a line. Any other text stays as it is.
+function format(text, indent) {
+  if (!parse(text)) return text;
+  return JSON.stringify(parse(text), null, indent).replace("{\n ", "{").replace(/\n}$/, "}");
+}
+
+const claimsOf = (jwt) => parse(decode(jwt.split(".")[1]));
+
+// dateOf takes seconds since 1970. Anything else becomes an invalid date: NaN.
+const dateOf = (seconds) => new Date(typeof seconds === "number" ? seconds * 1000 : NaN);
+const secondsLeft = (jwt) => dateOf(claimsOf(jwt)?.exp) / 1000 - Math.floor((Date.now() + clock) / 1000);
+
+function changed(jwt) {
+  const parts = jwt.split("."), given = token.split(".");
+  if (!token || jwt === token) return "";
+  return "the " + (parts.length === 3 ? partNames.filter((_, i) => parts[i] !== given[i]).join(" and the ") : "token");
+}
+
+// paint marks the first character that isn't as it was given.
+function paint(part, i) {
+  const given = token ? token.split(".")[i] : part, span = create("span", { className: partNames[i] });
+  let same = 0;
+  while (same < part.length && part[same] === given?.[same]) same++;
+  span.append(part.slice(0, same), create("mark", { textContent: part.charAt(same) }), part.slice(same + 1));
+  return span;
+}
+
+// breakable lets a line end after "," and "&": JSON and forms have no blanks there.
+const breakable = (text) => text.split(/(?<=[,&])/).flatMap((piece) => [create("wbr"), piece]);
+
+function putWire(id, text, jwt) {
+  if (!text.includes(jwt)) jwt = "";
+  const at = text.lastIndexOf(jwt), parts = jwt.split(".").flatMap((part, i) => [i ? "." : "", paint(part, i)]);
+  byId(id).replaceChildren(...breakable(text.slice(0, at)), ...parts, ...breakable(text.slice(at + jwt.length)));
+}
+
+// quote makes text one word of a shell.
+const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+
 function compose(step, values) {
-  if (step === "me") return { method: "GET", headers: values.token ? { Authorization: "Bearer " + values.token } : {} };
+  if (step === "me") return { headers: values.token ? { Authorization: "Bearer " + values.token } : {} };
   const [type, body] = step === "signup" ? ["json", JSON.stringify(values)]
     : ["x-www-form-urlencoded", new URLSearchParams(values).toString()];
   return { method: "POST", headers: { "Content-Type": "application/" + type }, body };
 }
 
-// show writes out what a step sent last, and the answer.
-function show(step) {
-  if (!exchanges[step]) return;
-  const { values, answer } = exchanges[step], exchange = byId(step).nextElementSibling, path = "/auth/" + step;
-  const masked = values.password && !byId(step + "-show").checked; // sign-up refuses the mask: too short
-  const { method, headers, body } = compose(step, masked ? { ...values, password: "***" } : values);
-  const lines = Object.entries(headers).map(([name, value]) => name + ": " + value);
+function requestText(values) {
+  const path = "/auth/" + shown, { method = "GET", headers, body = "" } = compose(shown, values);
+  const lines = Object.entries(headers).map((header) => header.join(": "));
   const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line))];
   if (body) curl.push("--data " + quote(body));
-  const request = [method + " " + path, ...lines, "", body].join("\n").trim();
-  const texts = { request, answer, curl: curl.join(" \\\n  ") };
-  for (const name in texts) putWire(exchange.querySelector("." + name), texts[name], values.token ?? token);
-  put("summary", "The same with curl" + (masked ? ", password masked" : ""), exchange);
-  put(".copied", "", exchange);
-  exchange.hidden = false;
+  return byId("curl").checked ? curl.join(" \\\n  ") : [method + " " + path, ...lines, "", body].join("\n").trim();
 }
 
-function clear(step) {
-  delete exchanges[step];
-  for (const pre of byId(step).parentNode.querySelectorAll("pre")) pre.textContent = "";
-  byId(step).nextElementSibling.hidden = true;
-  say(step, "");
+function explain(line) {
+  const [, name] = /"(sub|iat|exp|pwd)" *:/.exec(line) ?? [], date = dateOf(claimsOf(sent.value)?.[name]);
+  const isToday = date.toDateString() === new Date(Date.now() + clock).toDateString();
+  const time = isNaN(date) ? "no date" : isToday ? date.toLocaleTimeString() : date.toLocaleDateString();
+  return { sub: "the user's id", iat: "issued: " + time, exp: "expires: " + time, pwd: "from the hash" }[name];
 }
 
-// showFault puts a fault at its field, or returns its message if it has no field.
+function draw() {
+  const parts = sent.value.split("."), good = (step) => exchanges[step].look === "good";
+  const reached = good("me") ? 3 : token ? 2 : good("signup") ? 1 : 0;
+  all("li").forEach((li, i) => {
+    const look = steps[i - 1] === shown ? exchanges[shown].look : "";
+    li.className = i < reached ? "lit" : i === reached ? "lit here" : look;
+  });
+  all("h2 button").forEach((button, i) => {
+    const { status, look = "" } = exchanges[steps[i]], mark = look === "good" ? "✓ " : "✗ ";
+    Object.assign(button, { textContent: status && mark + status, className: look, title: "Show again" });
+  });
+  const { values, answer = "" } = exchanges[shown] ?? {}, jwt = values?.token ?? token;
+  const mask = values?.password && !byId("reveal").checked && { password: "***" };
+  putWire("request", values ? requestText({ ...values, ...mask }) : "", jwt);
+  putWire("answer", answer, jwt);
+  if (shown || sent.value) all("ol")[0].className = "";
+  partNames.forEach((name, i) => byId(name).replaceChildren(paint(parts[i] ?? "", i)));
+  put("header-json", format(decode(parts[0]), 1));
+  if (encode(format(claims.value)) !== parts[1]) claims.value = format(decode(parts[1]), 1);
+  put("notes", claims.value.split("\n").map(explain).join("\n"));
+  tick();
+}
+
+function tick() {
+  const left = secondsLeft(sent.value), digits = [left / 3600, left / 60 % 60, left % 60]
+    .map((n) => String(Math.floor(n)).padStart(2, "0")).join(":").replace(/^(00:)?0?/, "");
+  put("age", left > 0 ? digits + " left" : left <= 0 ? "expired" : "", left > 0 ? "" : "bad");
+}
+
+function show(step) {
+  const { verdict, look } = exchanges[shown = step];
+  put("verdict", verdict, look);
+  draw();
+}
+
+function edited(step, verdict) {
+  const exchange = exchanges[step];
+  edits++;
+  exchange.status = exchange.look = "";
+  if (!exchange.pending && (verdict || shown === step)) put("verdict", verdict || "Not sent yet.");
+  draw();
+}
+
+// setToken takes a token as people paste it: with Bearer, in quotes, in several lines.
+function setToken(text, verdict) {
+  sent.value = text.replace(/["'\s]/g, "").replace(/^(Authorization:)?Bearer/i, "");
+  clearFault(sent);
+  const what = changed(sent.value), half = what === "the payload" && !claimsOf(sent.value) ? ". It is no JSON now" : "";
+  const note = what ? "You changed " + what + half + ". Now ask who you are." : token && "The token as it was given.";
+  edited("me", verdict || note);
+}
+
 function showFault(form, { loc, msg }) {
-  const input = byId(form.id + "-" + loc.at(-1));
-  if (!input) return msg;
-  byId(input.id + "-fault").append(input.ariaInvalid ? "; " : "", msg);
-  input.setAttribute("aria-describedby", input.id + "-fault");
+  const input = form.elements[[loc].flat().at(-1)];
+  if (!input || typeof msg !== "string") return msg;
+  const id = input.id + "-fault", line = byId(id) ?? create("span", { id, className: "bad" });
+  line.append(input.labels[0].textContent + msg.replace(/^(String|Value) /, "") + ". ");
+  form.querySelector("p").append(line);
+  input.setAttribute("aria-describedby", id);
   input.ariaInvalid = "true";
 }
 
-function takeApart(answer) {
-  const parts = String(answer.access_token).split("."), [header, payload] = parts.map(decode);
-  if (parts.length !== 3) throw new Error("The answer has no three-part token");
-  clear("me"); // it was about an earlier token
-  token = byId("me-token").value = answer.access_token;
-  expiresAt = Date.now() + (answer.expires_in * 1000 || 0); // not exp: the server's clock may differ
-  partNames.forEach((name, i) => put("#" + name, parts[i]));
-  put("#header-json", JSON.stringify(header, null, 2));
-  put("#payload-json", JSON.stringify(payload, null, 2));
-  for (const name of ["iat", "exp"]) put("#" + name, new Date(payload[name] * 1000).toLocaleString());
-  put("#token-age", "");
-  put("#expiry", "");
-  byId("token").hidden = false;
-  compareToken();
-  return "The token is taken apart below";
+function clearFault(input) {
+  input.ariaInvalid = null;
+  byId(input.id + "-fault")?.remove();
 }
 
-function proceed(step, values, answer) {
-  const username = byId("login-username"), password = byId("login-password");
-  if (step === "login") return takeApart(answer);
-  if (step === "me") return "You are " + answer.username;
-  if (username.value || password.value) return "Now log in";
-  [username.value, password.value] = [values.username, values.password];
-  return "Username and password are copied to step 2";
+// The server doesn't say why it refuses a token. But this page knows which token it was given.
+function whyRefused(jwt) {
+  const what = changed(jwt), change = token ? "You changed " + (what || "nothing") + ". " : "";
+  if (!jwt) return "No token was sent";
+  if (what && !what.endsWith("and the signature")) return change + "The signature no longer fits";
+  if (secondsLeft(jwt) <= 0) return (what && change) + "It has expired";
+  return change + "The signature doesn't fit the server's key, or the user was changed, disabled or removed";
 }
 
-function compareToken() {
-  const sent = byId("me-token").value.trim(), changed = token && sent !== token;
-  put("#token-note", (changed ? "Changed: not the token that you were given. " : "") +
-    (sent ? "Its payload: " + JSON.stringify(decode(sent.split(".")[1])) : "Empty: no token is sent."));
-  byId("token-note").className = changed ? "bad" : "note";
-}
+const fill = (id, value) => clearFault(Object.assign(byId(id), { value }));
 
-// The server does not say why it refuses a token, but this page knows which token it was given.
-function whyRefused(sent) {
-  const parts = sent.split("."), changed = partNames.filter((_, i) => parts[i] !== token.split(".")[i]);
-  if (!sent) return "No token was sent";
-  if (parts.length !== 3) return "A token has three parts";
-  if (changed.length === 1) return "The signature does not fit: you changed the " + changed;
-  return "Its signature does not fit, it has expired, or its user has changed";
+// conclude returns what an answer means. It overwrites nothing that was edited meanwhile.
+function conclude(form, exchange, { ok, status }, { user_id, access_token, username, detail }) {
+  const { values, stale } = exchange, step = form.id;
+  exchange.look = "good";
+  if (ok && step === "signup" && user_id > 0) {
+    for (const name of ["username", "password"]) stale || fill("login-" + name, values[name]);
+    const where = 'Look at its line in users.json: "$2a$…"';
+    return ["User " + user_id + " is stored with a hash, not the password", where, "Now log in"];
+  }
+  if (ok && step === "login" && /^[\w-]+(\.[\w-]+){2}$/.test(access_token)) {
+    token = String(access_token);
+    exchanges.me = {};
+    stale || fill("me-token", token);
+    return ["The password fits the hash: here is a token. Now ask who you are, or change the payload"];
+  }
+  if (ok && step === "me" && typeof username === "string") {
+    return ["You are " + username + ". The signature fits, so the server believes the payload"];
+  }
+  exchange.look = "bad";
+  if (ok) return ["An unexpected answer"];
+  if (status === 401 && step === "me") return [whyRefused(values.token)];
+  const notes = [detail].flat().map((note) => note?.msg && !stale ? showFault(form, note) : note?.msg ?? note);
+  if (form.querySelector("[aria-invalid]")) notes.push("Correct the marked fields");
+  if (status === 401 && token) notes.push("Your token stays the same");
+  if (/exists/.test(detail)) {
+    const free = values.username.replace(/\d*$/, (n) => Number(n || 1) + 1);
+    stale || fill("signup-username", free);
+    notes.push("Log in, or sign up again as " + free);
+  }
+  return notes.filter((note) => typeof note === "string");
 }
 
 async function send(event) {
   event.preventDefault();
-  const form = event.target, step = form.id, button = form.querySelector("button"), notes = [], started = Date.now();
-  for (const input of form.querySelectorAll("[name]")) {
-    [input.ariaInvalid, byId(input.id + "-fault").textContent] = [null, ""];
+  const form = event.target, step = form.id, values = Object.fromEntries(new FormData(form));
+  if (exchanges[step].pending) return; // a double click
+  for (const input of form.elements) clearFault(input);
+  if (/[^ -ÿ]/.test(values.token)) {
+    showFault(form, { loc: "token", msg: "has odd characters" });
+    return edited("me", "Nothing was sent: no header can carry these characters.");
   }
-  const values = step === "me" ? { token: byId("me-token").value.trim() } : Object.fromEntries(new FormData(form));
-  const exchange = exchanges[step] = { values, answer: "none" };
+  const started = Date.now(), focused = document.activeElement;
+  const exchange = exchanges[step] = { values, edits, pending: true, verdict: "Sending…" };
   show(step);
-  say(step, "Sending…");
-  button.disabled = true;
-  if (step === "login") put("#token-age", "from an earlier log-in"); // until the answer brings another
-  let good;
-  try {
-    if (/[^ -ÿ]/.test(values.token)) throw new Error("Nothing was sent: a header cannot carry such characters");
-    const signal = AbortSignal.timeout(70_000); // the server ends each request within 60 s
-    const response = await fetch("/auth/" + step, { ...compose(step, values), signal }).catch(() => null);
-    const text = await response?.text().catch(() => null);
-    if (text == null) throw new Error("No answer. Is the server running?");
+  const request = { ...compose(step, values), signal: AbortSignal.timeout(70_000) }; // the server ends it within 60 s
+  const response = await fetch("/auth/" + step, request).catch(() => null);
+  const text = await response?.text().catch(() => null);
+  if (exchanges[step] !== exchange) return; // forgotten
+  const stale = exchange.edits !== edits;
+  Object.assign(exchange, { stale, pending: false, look: "bad", verdict: "No answer. Is the server running?" });
+  if (text != null) {
     const { status, statusText, headers } = response, line = (status + " " + statusText).trim();
-    notes.push(line + " in " + (Date.now() - started) + " ms");
-    let answer, body = text;
-    try {
-      answer = JSON.parse(text);
-      body = JSON.stringify(answer, null, 2);
-    } catch {
-      notes.push("The answer is " + (text ? "not JSON" : "empty"));
-    }
     const lines = ["Content-Type", "Cache-Control", "WWW-Authenticate", "Retry-After"]
       .flatMap((name) => headers.has(name) ? name + ": " + headers.get(name) : []);
-    exchange.answer = [line, ...lines, "", body].join("\n");
-    for (const note of [answer?.detail ?? answer?.message].flat()) notes.push(note?.loc ? showFault(form, note) : note);
-    if (headers.has("Retry-After")) notes.push("Try again in " + headers.get("Retry-After") + " s");
-    if (step === "me" && status === 401) notes.push(whyRefused(values.token));
-    good = response.ok && answer;
-    if (good) notes.push(proceed(step, values, answer));
-  } catch (error) {
-    good = false;
-    notes.push(error.message);
+    clock = Date.parse(headers.get("Date")) - Date.now();
+    const took = Date.now() - started, notes = conclude(form, exchange, response, Object(parse(text)));
+    const verdict = [line + " in " + took + " ms", ...notes].join(". ") + ".";
+    Object.assign(exchange, { status, verdict, answer: [line, ...lines, "", text].join("\n") });
+  }
+  if (stale) {
+    exchange.status = exchange.look = "";
+    exchange.verdict += " You have edited since.";
   }
   show(step);
-  say(step, notes.filter(Boolean).join(". "), good ? "good" : "bad");
-  button.disabled = false;
-  if (document.activeElement === document.body) button.focus(); // disabling took the focus away
-  const wrong = form.querySelector("[aria-invalid]");
-  if (wrong) wrong.focus();
-  else if (!matchMedia("(prefers-reduced-motion: reduce)").matches) form.parentNode.scrollIntoView();
+  if (!stale && document.activeElement === focused) form.querySelector("[aria-invalid]")?.focus();
 }
 
-for (const form of document.forms) {
-  form.after(document.querySelector("template").content.cloneNode(true));
-  form.addEventListener("submit", send);
-  [form.noValidate, form.spellcheck, form.autocapitalize] = [true, false, "none"];
-  const section = form.parentNode, curl = section.querySelector(".curl"), reveal = byId(form.id + "-show");
-  section.querySelector(".copy").addEventListener("click", async () => {
-    const copied = await navigator.clipboard?.writeText(curl.textContent).then(() => "Copied", () => "");
-    if (!copied) getSelection().selectAllChildren(curl); // over plain HTTP, only localhost may use the clipboard
-    put(".copied", copied || "Selected for copying", section);
-  });
-  reveal?.addEventListener("change", () => {
-    byId(form.id + "-password").type = reveal.checked ? "text" : "password";
-    show(form.id);
-  });
-}
-byId("me-token").addEventListener("input", compareToken);
-byId("forget").addEventListener("click", () => {
-  token = byId("me-token").value = "";
-  ["login", "me"].forEach(clear);
-  byId("token").hidden = true;
-  compareToken();
-  say("me", "Forgotten by this page");
-});
-compareToken();
-setInterval(() => {
-  const left = Math.max(0, Math.ceil((expiresAt - Date.now()) / 1000));
-  const hours = left < 3600 ? "" : Math.floor(left / 3600) + ":";
-  const clock = new Date(left * 1000).toISOString().slice(left < 600 ? 15 : 14, 19);
-  put("#expiry", left ? "expires in " + hours + clock : "expired");
-}, 200);
+byId("steps").onsubmit = send;
+byId("steps").oninput = ({ target }) => {
+  clearFault(target);
+  if (target === sent) setToken(sent.value);
+  else edited(target.form.id);
+};
+for (const button of all("h2 button")) button.onclick = () => show(button.form.id);
+claims.oninput = () => {
+  const [header, , signature = ""] = sent.value.split(".");
+  setToken([header, encode(format(claims.value)), signature].join("."));
+};
+byId("restore").onclick = () => token && setToken(token);
+byId("forget").onclick = () => {
+  token = shown = "";
+  [exchanges.login, exchanges.me] = [{}, {}];
+  setToken("", "Forgotten here. A copy stays good until exp.");
+};
+
+// What is copied has the true password, also if the screen masks it. navigator.clipboard needs HTTPS.
+byId("copy").onclick = () => {
+  getSelection().selectAllChildren(byId("request"));
+  addEventListener("copy", (event) => {
+    event.clipboardData.setData("text/plain", requestText(exchanges[shown].values));
+    event.preventDefault();
+  }, { once: true });
+  document.execCommand("copy");
+};
+byId("curl").onchange = draw;
+byId("reveal").onchange = onpageshow = () => { // Back restores the check mark
+  for (const input of all("[name=password]")) input.type = byId("reveal").checked ? "text" : "password";
+  draw();
+};
+setInterval(tick, 200);
 </script>
 `
 

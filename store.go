@@ -9,8 +9,8 @@ package main
 //     name taken (create).
 //   - if the disk is full, or the power fails during a save? The file is the old one or the new
 //     one, never half of it: save writes a new file and renames it.
-//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503, except
-//     for some microseconds. "Saving", below, lists the moments.
+//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503. Only an
+//     edit in the last microseconds is lost. "Saving", below, lists the moments.
 //   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line (acquire).
 
 import (
@@ -45,10 +45,10 @@ const (
 )
 
 var (
-	errExists   = errors.New("username already exists")
-	errNotSaved = errors.New("the user was not saved")
-	errEdited   = errors.New("the users file was edited at the same moment")
-	errBusy     = errors.New("too busy")
+	errExists     = errors.New("username already exists")
+	errSaveFailed = errors.New("the save failed")
+	errEdited     = errors.New("the users file was edited at the same moment")
+	errBusy       = errors.New("too busy")
 )
 
 // ---- The users ----
@@ -108,9 +108,9 @@ type store struct {
 	saving *semaphore // with one slot
 
 	mu      sync.Mutex  // guards the three below
-	users   *snapshot   // what the file has; if readErr is set, what it had before
-	stamp   fs.FileInfo // of the file that we have read or saved; nil if we could not read it
-	readErr error       // why the file can't be used, or nil
+	users   *snapshot   // what the file has; if readErr is set, the last good users
+	stamp   fs.FileInfo // of the file that we have read or saved; nil if there was none to read
+	readErr error       // the fault of the file, or nil
 }
 
 // openStore reads the users file at path. A missing file is an empty store; a file with a fault is
@@ -159,7 +159,8 @@ func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
-	// The same file, size and time as at the last reading? Then there is nothing to read.
+	// The same file, size and time as at the last reading? Then take it as unchanged. (A second
+	// edit of the same length, a moment after the first, may keep all three. A save looks closer.)
 	stamp, _ := os.Stat(st.path) // nil if there is no file
 	if !sameStamp(stamp, st.stamp) {
 		st.reload()
@@ -169,20 +170,20 @@ func (st *store) look() (*snapshot, error) {
 
 // reload reads the file again. If it has a fault, the last good users stay. The caller holds mu.
 func (st *store) reload() {
+	// If there were users, a missing file is a mistake, and not an empty store.
 	users, stamp, err := readUsers(st.path, st.cost)
 	if err == nil && stamp == nil && len(st.users.byID) > 0 {
 		err = fmt.Errorf("%s is gone: put it back, or begin without users: echo '[]' > %s",
 			st.path, st.path)
 	}
-	// Keep the stamp of a text with a fault too, so that it isn't read again until it changes.
-	// (What could not be read has no stamp, and we try it again at each look-up.)
+	// A text with a fault has a stamp too: it isn't read again until the file changes.
 	before := st.readErr
 	st.stamp, st.readErr = stamp, err
 
 	if err != nil {
 		// Log each fault once, not at each look-up.
 		if before == nil || before.Error() != err.Error() {
-			st.log.Error("users file can't be read: log-ins go on with the last good one, "+
+			st.log.Error("users file has a fault: log-ins go on with the last good one, "+
 				"sign-ups get 503", "err", err)
 		}
 		return
@@ -201,18 +202,19 @@ func (st *store) warnOfCost() {
 
 // ---- Saving ----
 //
-// A save takes some milliseconds, or longer if the disk is slow:
+// A save has five steps. If the disk is slow, they take seconds:
 //
-//	read the users → write a new file → read the file again, compare → check the stamp → rename
+//	1 read the users   2 write a new file   3 read the file again, compare the text
+//	4 check the stamp  5 rename the new file
 //
 // A person may edit the file at any time. What becomes of an edit depends on when it comes:
 //
-//	before we read the users         We read the edit too, and add our user to it.
-//	… until we read the file again   The text is not what we have read: unedited sees that.
-//	… until we check the stamp       Size or time have changed, unless somebody sets them back:
-//	                                 replace sees that.
-//	… until the rename               The edit is lost. This gap is some microseconds long. No
-//	                                 system has a rename that checks first.
+//	before 1         We read the edit too, and add our user to it.
+//	between 1 and 3  The text is not what we have read: unedited sees that.
+//	between 3 and 4  The stamp is not the one of step 3: replace sees that, unless somebody sets
+//	                 the time back, as touch -r does. (Step 3 takes the stamp before it reads.)
+//	between 4 and 5  The edit is lost. This gap is some microseconds long. No system has a rename
+//	                 that checks first.
 //
 // If we see an edit, it stays, and the sign-up gets 503. If it is sent again, it builds on the
 // edit.
@@ -221,10 +223,8 @@ func (st *store) warnOfCost() {
 // disk. If the client hangs up, create stops waiting for other saves; but a save that has begun
 // goes on.
 //
-// The error is errExists, errBusy, context.Canceled, or errNotSaved with its cause. After it
-// nothing has changed, except in one case: if only the folder's sync has failed, the user exists,
-// but a power cut may remove it. The client gets 503. If it tries again, it gets 400: the name is
-// taken.
+// The error is errExists, errBusy, context.Canceled, or errSaveFailed with its cause. Then the user
+// does not exist; save names one exception.
 func (st *store) create(ctx context.Context, u user) (int64, error) {
 	release, err := st.saving.acquire(ctx)
 	if err != nil {
@@ -235,21 +235,24 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	before, err := st.look()
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%w: the file has a fault; an earlier line says which", errNotSaved)
+		return 0, fmt.Errorf("%w: the file has a fault; an earlier line says which", errSaveFailed)
 	case before.named(u.Username) != nil:
 		return 0, errExists
 	case before.maxID == math.MaxInt64:
-		return 0, fmt.Errorf("%w: no id is left after %d", errNotSaved, before.maxID)
+		return 0, fmt.Errorf("%w: no id is left after %d", errSaveFailed, before.maxID)
 	}
 
 	u.ID = before.maxID + 1
-	if err := st.save(before, before.withUser(&u)); err != nil {
-		return 0, fmt.Errorf("%w: %w", errNotSaved, err)
+	if err := st.save(before, before.withUser(&u, before.textWith(&u))); err != nil {
+		return 0, fmt.Errorf("%w: %w", errSaveFailed, err)
 	}
 	return u.ID, nil
 }
 
 // save replaces the users file by after.text, if the file still has before.text.
+//
+// If only the last step fails, the user exists, but a power cut may remove it. The client gets 503.
+// If it tries again, it gets 400: the name is taken.
 func (st *store) save(before, after *snapshot) error {
 	// Write a new file beside the old one: a rename can't move a file to another disk.
 	target, err := followLink(st.path)
@@ -301,15 +304,15 @@ func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 // replace renames temp to target and publishes after, if the users file still has this stamp. If it
 // has another, the next look-up reads the edit.
 func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *snapshot) error {
-	// After the rename, the users file has the stamp of temp. (Not on Windows: there the next
-	// look-up reads the file again.)
+	// A rename keeps file, size and time. So the stamp of temp will be that of the users file. (Not
+	// on Windows: there the next look-up reads the file again.)
 	newStamp, err := os.Stat(temp)
 	if err != nil {
 		return err
 	}
 
-	// Between the rename and the last line, no look-up may see the new stamp: it would take our
-	// save for an edit, and read the whole file. (This lock stops no editor.)
+	// Without this lock, a look-up between the rename and the last line would see a new stamp, and
+	// read the whole file for nothing. (The lock stops no editor.)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
@@ -326,10 +329,10 @@ func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *s
 	return nil
 }
 
-// withUser returns a copy of the snapshot with one more user.
-func (snap *snapshot) withUser(u *user) *snapshot {
+// withUser returns a copy of the snapshot with u, and with the text that has u.
+func (snap *snapshot) withUser(u *user, text []byte) *snapshot {
 	next := *snap
-	next.text = snap.textWith(u)
+	next.text = text
 	next.byID = maps.Clone(snap.byID)
 	next.byName = maps.Clone(snap.byName)
 	next.add(u)
@@ -410,8 +413,8 @@ func sameStamp(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// A record is a user as the file has it.
-type record struct {
+// A fileUser is a user as the file has it.
+type fileUser struct {
 	ID             int64  `json:"id"`
 	Username       string `json:"username"`
 	Email          string `json:"email"`
@@ -431,32 +434,33 @@ func parse(text []byte, cost int) (*snapshot, error) {
 			return nil, fmt.Errorf("line %d: not UTF-8: save the file as UTF-8", i+1)
 		}
 	}
-	var records []record
-	if err := json.Unmarshal(text, &records); err != nil {
+	var entries []fileUser
+	if err := json.Unmarshal(text, &entries); err != nil {
 		return nil, jsonFault(text, err)
 	}
-	if records == nil {
+	if entries == nil {
 		return nil, errors.New("line 1: null is not an array of users; an empty one is []")
 	}
 
 	users := &snapshot{
 		text:        text,
-		byID:        make(map[int64]*user, len(records)),
-		byName:      make(map[string]*user, len(records)),
+		byID:        make(map[int64]*user, len(entries)),
+		byName:      make(map[string]*user, len(entries)),
 		highestCost: cost,
 	}
-	for i, r := range records {
-		if reason := users.whatIsWrong(r); reason != "" {
-			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, r.Username, reason) // 64: at most
+	for i, entry := range entries {
+		if reason := users.whatIsWrong(entry); reason != "" {
+			return nil, fmt.Errorf("user %d (%.64q): %s", i+1, entry.Username, reason)
 		}
-		users.add(&user{r.ID, r.Username, r.Email, r.HashedPassword, *r.IsActive})
+		users.add(&user{entry.ID, entry.Username, entry.Email, entry.HashedPassword,
+			*entry.IsActive})
 	}
 	return users, nil
 }
 
 // jsonFault says in which line json.Unmarshal has found a fault, and which, in an operator's words.
 func jsonFault(text []byte, err error) error {
-	var offset int64 // the number of bytes read, with the wrong one
+	var offset int64 // in bytes: how far Unmarshal has read, up to and with the wrong character
 	reason := "not valid JSON: " + err.Error()
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = syntax.Offset
@@ -477,8 +481,9 @@ func jsonFault(text []byte, err error) error {
 // characters of salt and digest.
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
-// whatIsWrong returns the fault of a record, or "". snap has the users before it in the file.
-func (snap *snapshot) whatIsWrong(r record) string {
+// whatIsWrong returns the fault of a user in the file, or "". snap has the users before it in the
+// file.
+func (snap *snapshot) whatIsWrong(r fileUser) string {
 	switch {
 	case r.ID < 1 || snap.byID[r.ID] != nil:
 		return "id is missing, below 1, or used twice"
@@ -534,10 +539,10 @@ func writeTemp(path string, text []byte) (string, error) {
 
 // removeLeftovers removes the new files of saves that were killed.
 func removeLeftovers(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), tempPrefix(path)) {
-			os.Remove(filepath.Join(filepath.Dir(path), entry.Name()))
+	files, err := os.ReadDir(filepath.Dir(path))
+	for _, file := range files {
+		if strings.HasPrefix(file.Name(), tempPrefix(path)) {
+			os.Remove(filepath.Join(filepath.Dir(path), file.Name()))
 		}
 	}
 	return err
@@ -582,7 +587,7 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	if waiting > maxWaiting {
 		return nil, fmt.Errorf("%w: %d requests wait already", errBusy, maxWaiting)
 	}
-	if ctx.Err() != nil { // it has hung up already; select, below, might still choose a free slot
+	if ctx.Err() != nil { // the client is gone; select, below, might choose a free slot for it
 		return nil, ctx.Err()
 	}
 
