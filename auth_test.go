@@ -210,8 +210,10 @@ func TestSignups(t *testing.T) {
 			s := newService(t)
 			s.postSignup(row.signup).is(t, 201, userCreated,
 				"This sign-up is right: see parseSignup in auth.go.")
+
+			// Without a user, no log-in can work.
 			if t.Failed() {
-				return // without a user, no log-in can work
+				return
 			}
 			s.postLogin(row.login).withoutToken().is(t, 200, loggedIn,
 				"What signs up must log in: every byte of a password counts.")
