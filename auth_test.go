@@ -830,7 +830,8 @@ func TestOtherOrigins(t *testing.T) {
 	} {
 		t.Run("origin "+origin, func(t *testing.T) {
 			// As browsers do it, with the headers that say where the request comes from.
-			const promise = "Only the origins that -allow-origin names may call the API."
+			const promise = "Only the origins that -allow-origin names may call the API: " +
+				"see allowOrigins and refuseOtherOrigins in main.go."
 			s.send("POST", "/auth/signup", lessonSignup, "Content-Type", asJSON,
 				"Origin", origin, "Sec-Fetch-Site", "cross-site").
 				is(t, 403, otherOrigin, promise).
@@ -1423,7 +1424,7 @@ func TestBrokenEdits(t *testing.T) {
 				"the store has no stamp of the file, want one")
 			_, err := openStore(s.path, 4, discard)
 			check(t, err != nil && strings.HasPrefix(err.Error(), want),
-				"The program must not start with a faulty file.",
+				"The program must not start with a faulty file: see openStore in store.go.",
 				"at the start came %s\nwant %s", errorText(err), want)
 
 			edit(t, s.path, both)
