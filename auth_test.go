@@ -3230,7 +3230,7 @@ func pageKeepsStill(t *testing.T, b *browser) {
 			still("after an edit of the payload")
 			b.press("Who am I?", "401")
 			still("after a refused token")
-			b.press("Restore", "as it was given")
+			b.press("Restore", "Restored")
 			still("after Restore")
 
 			// A wrong log-in, the curl text, and no server.
@@ -3268,7 +3268,7 @@ func pageForgedToken(t *testing.T, b *browser) {
 
 	// Another user's id.
 	b.editPayload(`"1"`, `"2"`)
-	b.shows("#verdict", "You changed the payload. Now ask", "an edit is said at once")
+	b.shows("#verdict", "You changed the payload. It is not sent yet", "an edit is said at once")
 	parts := strings.Split(b.value("Token"), ".")
 	claims, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	if !strings.HasPrefix(string(claims), `{"sub":"2","iat":`) {
@@ -3291,7 +3291,7 @@ func pageForgedToken(t *testing.T, b *browser) {
 	b.press("Who am I?", "401 Unauthorized")
 	const refused = "You changed the payload. The signature no longer fits"
 	b.shows("#verdict", refused, "a refusal says what was changed")
-	b.press("Restore", "The token as it was given")
+	b.press("Restore", "Restored")
 	if got := b.value("Token"); got != given {
 		t.Errorf("Restore brings %s, want %s: the token as it was given", got, given)
 	}
@@ -3311,7 +3311,7 @@ func pageForgedToken(t *testing.T, b *browser) {
 	}
 
 	// Half a JSON is no lie: it is said to be none.
-	b.press("Restore", "as it was given")
+	b.press("Restore", "Restored")
 	b.editPayload(`"}`, `"`)
 	b.shows("#verdict", "It is no JSON now", "half a JSON is said to be none")
 
@@ -3319,7 +3319,7 @@ func pageForgedToken(t *testing.T, b *browser) {
 	for _, form := range []string{"Bearer %s", `"%s"`, " %s\n", "Authorization: Bearer %s"} {
 		b.fill("Token", "x")
 		b.fill("Token", fmt.Sprintf(form, given))
-		b.shows("#verdict", "The token as it was given", form+" is the same token")
+		b.shows("#verdict", "Restored", form+" is the same token")
 	}
 }
 
@@ -3381,7 +3381,7 @@ func pageWrongLogin(t *testing.T, b *browser) {
 
 	// The wrong password.
 	b.fill("#login-password", "wrong")
-	b.press("Log in", "Invalid credentials. Your token stays the same")
+	b.press("Log in", "Invalid credentials. You get no new token")
 	if got := b.value("Token"); got != given {
 		t.Errorf("after a wrong log-in the token is %q, want %q: it leaves the good token alone",
 			got, given)

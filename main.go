@@ -677,6 +677,7 @@ textarea { flex: 0 0 24ch; padding: 0 .3rem; white-space: pre; resize: none; }
 #notes { flex: 1 7rem; padding: 1px 1ch; font: .9rem/1.25rem system-ui; }
 
 @media (height >= 30rem) { #verdict { position: sticky; top: 0; } } /* else it hides fields */
+@media (width < 44rem) { #claims { display: block; textarea { width: 100%; } } }
 @media (width >= 44rem) { .grid { grid-template-columns: 1fr 1fr; } }
 @media (width >= 62rem) {
   main { grid: 3.7rem auto minmax(0, 1fr) auto / 20rem 1fr; height: 100vh; min-height: 35.9rem; }
@@ -706,10 +707,10 @@ textarea { flex: 0 0 24ch; padding: 0 .3rem; white-space: pre; resize: none; }
 <p id="verdict" role="status">Three clicks: Sign up, Log in, Who am I? Each shows what is sent.
   <noscript>This page needs JavaScript. Without it, use curl.</noscript></p>
 <ol class="start">
-  <li><b>Password</b> <span>You type it. Nobody stores it.</span></li>
-  <li title="Sign up"><b>Hash</b> <span>Stored instead. No way back.</span></li>
-  <li title="Log in"><b>Token</b> <span>Signed. It proves who you are.</span></li>
-  <li title="Who am I?"><b>You</b> <span>Known by the token alone.</span></li>
+  <li><b>Password</b> <span>You type it. It is sent, not stored.</span></li>
+  <li title="Sign up"><b>Hash</b> <span>Stored instead. Nobody can turn it back.</span></li>
+  <li title="Log in"><b>Token</b> <span>The server signs who you are.</span></li>
+  <li title="Who am I?"><b>You</b> <span>Whoever holds the token.</span></li>
 </ol>
 <div id="steps" class="grid" spellcheck="false">
 <form id="signup" method="post" autocapitalize="none">
@@ -843,7 +844,7 @@ function explain(line) {
   const [, name] = /"(sub|iat|exp|pwd)" *:/.exec(line) ?? [], date = dateOf(claimsOf(sent.value)?.[name]);
   const isToday = date.toDateString() === new Date(Date.now() + clock).toDateString();
   const time = isNaN(date) ? "no date" : isToday ? date.toLocaleTimeString() : date.toLocaleDateString();
-  return { sub: "the user's id", iat: "issued: " + time, exp: "expires: " + time, pwd: "from the hash" }[name];
+  return { sub: "the user's id", iat: "issued: " + time, exp: "expires: " + time, pwd: "not the password" }[name];
 }
 
 function draw() {
@@ -894,7 +895,8 @@ function setToken(text, verdict) {
   sent.value = text.replace(/["'\s]/g, "").replace(/^(Authorization:)?Bearer/i, "");
   clearFault(sent);
   const what = changed(sent.value), half = what === "the payload" && !claimsOf(sent.value) ? ". It is no JSON now" : "";
-  const note = what ? "You changed " + what + half + ". Now ask who you are." : token && "The token as it was given.";
+  const note = what ? "You changed " + what + half + ". It is not sent yet. Now ask who you are."
+    : token && "Restored. Ask who you are.";
   edited("me", verdict || note);
 }
 
@@ -930,14 +932,14 @@ function conclude(form, exchange, { ok, status }, { user_id, access_token, usern
   exchange.look = "good";
   if (ok && step === "signup" && user_id > 0) {
     for (const name of ["username", "password"]) stale || fill("login-" + name, values[name]);
-    const where = 'Look at its line in users.json: "$2a$…"';
+    const where = 'Look at its line in users.json, on the server: "$2a$…"';
     return ["User " + user_id + " is stored with a hash, not the password", where, "Now log in"];
   }
   if (ok && step === "login" && /^[\w-]+(\.[\w-]+){2}$/.test(access_token)) {
     token = String(access_token);
     exchanges.me = {};
     stale || fill("me-token", token);
-    return ["The password fits the hash: here is a token. Now ask who you are, or change the payload"];
+    return ["The password fits the hash: here is a token. Anybody can read it. Ask who you are, or set sub to 2"];
   }
   if (ok && step === "me" && typeof username === "string") {
     return ["You are " + username + ". The signature fits, so the server believes the payload"];
@@ -947,7 +949,7 @@ function conclude(form, exchange, { ok, status }, { user_id, access_token, usern
   if (status === 401 && step === "me") return [whyRefused(values.token)];
   const notes = [detail].flat().map((note) => note?.msg && !stale ? showFault(form, note) : note?.msg ?? note);
   if (form.querySelector("[aria-invalid]")) notes.push("Correct the marked fields");
-  if (status === 401 && token) notes.push("Your token stays the same");
+  if (status === 401) notes.push("You get no new token");
   if (/exists/.test(detail)) {
     const free = values.username.replace(/\d*$/, (n) => Number(n || 1) + 1);
     stale || fill("signup-username", free);
