@@ -728,8 +728,8 @@ func TestPanics(t *testing.T) {
 	})
 
 	// The client gets 500 in JSON. The log gets the cause.
-	const promise = "A handler that panics must answer 500 in JSON, and the log must show the " +
-		"stack."
+	const promise = "A handler that panics must answer 500 in JSON, and the log must show where: " +
+		"see answerPanics in main.go."
 	s.send("GET", "/panic", "").
 		is(t, 500, serverError, promise).
 		header(t, "Content-Type", asJSON, promise).
@@ -781,8 +781,8 @@ func TestPreflights(t *testing.T) {
 			header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type", promise)
 	}
 
-	const promise = "The preflight of another origin must be refused, and the log must name that " +
-		"origin."
+	const promise = "The preflight of another origin must be refused, and the log must name it: " +
+		"see refuseOtherOrigins in main.go."
 	preflight("/auth/me", other).is(t, 403, otherOrigin, promise).
 		header(t, "Access-Control-Allow-Origin", "", promise).
 		header(t, "Access-Control-Allow-Methods", "", promise)
@@ -1831,7 +1831,7 @@ func TestSystemCalls(t *testing.T) {
 		`.*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
 	check(t, order.MatchString(calls),
 		"201 means that the user is on the disk: a save must sync the file, rename it, and sync "+
-			"the folder.",
+			"the folder: see writeTemp and save in store.go.",
 		"the system calls were\n%s\nwant fsync of the file, rename, fsync of the folder", calls)
 	check(t, !strings.Contains(calls, "chmod") && !strings.Contains(calls, "utime"),
 		"A save must not need chmod or a change of times: some mounts refuse them.",
