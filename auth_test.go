@@ -682,24 +682,24 @@ func TestOwnRoute(t *testing.T) {
 		return writeJSON(w, http.StatusOK, note)
 	}
 	s = serveWithRoutes(t, s, func(mux *http.ServeMux) {
-		mux.Handle("GET /notes/{id}", s.server.requireUser(notes))
+		mux.Handle("GET /own/{id}", s.server.requireUser(notes))
 	})
 
 	// The handler gets {id} and the user, and its error is JSON.
 	const promise = "A route more must be one line in routes: PathValue, errors, 405 and the log " +
 		"come by themselves."
-	s.send("GET", "/notes/7", "", "Authorization", "Bearer "+token).
+	s.send("GET", "/own/7", "", "Authorization", "Bearer "+token).
 		is(t, 200, `{"id":"7","of":"enrico"}`, promise)
-	s.send("GET", "/notes/8", "", "Authorization", "Bearer "+token).
-		is(t, 404, `{"detail":"No such note"}`, promise).protects(t, "GET /notes/8")
-	s.logged(t, "method=GET path=/notes/8 status=404", promise)
+	s.send("GET", "/own/8", "", "Authorization", "Bearer "+token).
+		is(t, 404, `{"detail":"No such note"}`, promise).protects(t, "GET /own/8")
+	s.logged(t, "method=GET path=/own/8 status=404", promise)
 
 	// Who sends no token is refused, and so are other methods and other origins.
-	s.send("GET", "/notes/7", "").is(t, 401, noToken, promise)
-	s.send("POST", "/notes/7", "").
+	s.send("GET", "/own/7", "").is(t, 401, noToken, promise)
+	s.send("POST", "/own/7", "").
 		is(t, 405, `{"detail":"Method Not Allowed"}`, promise).
 		header(t, "Allow", "GET, HEAD", promise)
-	s.send("POST", "/notes/7", "", "Sec-Fetch-Site", "cross-site").is(t, 403, otherOrigin, promise)
+	s.send("POST", "/own/7", "", "Sec-Fetch-Site", "cross-site").is(t, 403, otherOrigin, promise)
 }
 
 // TestPanics adds routes with bugs.
