@@ -239,8 +239,8 @@ func (s *server) requireUser(next userHandler) apiHandler {
 	}
 }
 
-// userOf returns the user of a token. It looks at the account at each request. If the user is
-// disabled, removed or renamed, or has a new password, the old token is no longer valid.
+// userOf returns the user of a token. It looks at the account at each request. While the user is
+// disabled, removed or renamed, or has another password, the token is refused.
 func (s *server) userOf(token string) (*user, error) {
 	// Have we signed it? Then its subject is the id of a user, such as "1".
 	c, err := verifyToken(s.key, token, s.now())
@@ -267,8 +267,8 @@ func (s *server) userOf(token string) (*user, error) {
 
 // ---- Errors and answers ----
 
-// An apiHandler is a handler that returns an error where the lesson raises an HTTPException. Once
-// it has begun to answer, it must return nil: a second answer can't be sent.
+// An apiHandler is a handler that returns an error where the lesson raises an HTTPException. It
+// must do that before it begins to answer.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP makes an http.Handler of an apiHandler: the mux calls this method. h is the function
@@ -282,7 +282,7 @@ func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // An httpError is an answer that refuses a request, like FastAPI's HTTPException. It remembers the
 // line that called refuse, as a traceback in Python does. With -v, the log names that line. (For
-// errors of the store, it is the line in answerTo.)
+// other errors, it is the line in answerTo.)
 type httpError struct {
 	status int         // 400
 	detail any         // for the client: "Username already exists", or faults
@@ -336,7 +336,7 @@ const statusClientClosedRequest = 499 // nginx uses this number in its log; nobo
 // answerTo returns the answer to an error of a handler. Most errors are an answer already: refuse
 // has made them. The others come from the store or from acquire, or are a bug. (errors.Is and
 // errors.AsType ask what an error is, as except and isinstance do in Python.)
-func answerTo(err error) *httpError {
+func answerTo(ctx context.Context, err error) *httpError {
 	if answer, ok := errors.AsType[*httpError](err); ok {
 		return answer
 	}
@@ -349,9 +349,9 @@ func answerTo(err error) *httpError {
 	case errors.Is(err, errSaveFailed): // the file or its disk has a fault, or it was just edited
 		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error()).forOperator()
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil: // ctx is that of the request
 		return refuse(statusClientClosedRequest, "Client closed request").
-			because("the client hung up while it waited for a slot")
+			because("the client has hung up")
 	}
 	return refuse(http.StatusInternalServerError, "Internal Server Error").
 		because(err.Error()).forOperator()
@@ -359,10 +359,19 @@ func answerTo(err error) *httpError {
 
 // writeError logs an error and answers it.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	answer := answerTo(err)
+	// Has another answer begun? Then it is too late. With ErrAbortHandler, net/http closes the
+	// connection, so that the client sees that the answer is not whole, and logs nothing.
+	if rec, ok := w.(*recorder); ok && rec.begun {
+		logger(r.Context()).Error("the answer was cut off", "reason", err)
+		panic(http.ErrAbortHandler)
+	}
+	answer := answerTo(r.Context(), err)
 	logRefusal(r.Context(), answer)
 
-	w.Header().Del("Content-Length") // a handler that failed may have set it already
+	// A handler that failed may have set these for its own answer.
+	w.Header().Del("Content-Length")
+	w.Header().Del("Content-Encoding")
+
 	for name := range answer.header {
 		w.Header().Set(name, answer.header.Get(name))
 	}
@@ -385,6 +394,32 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Write(text) // an error means that the client has gone
 	return nil
 }
+
+// A recorder passes an answer on. It remembers the status, and whether the answer has begun. It has
+// all methods of the ResponseWriter inside it, and replaces two. logRequests, in main.go, puts one
+// around each answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if !w.begun { // a second call changes nothing
+		w.status = status
+	}
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(text []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(text)
+}
+
+// Unwrap is called by http.NewResponseController. With that, a handler of yours can send a part of
+// an answer at once, or change its time limit.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ---- What a request may send ----
 
@@ -654,10 +689,10 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// possiblePassword reports whether bcrypt can tell a password from all others. Sign-up takes only
-// such passwords. bcrypt makes 72 bytes of a password: it cuts a longer one off, and repeats a
-// shorter one, with a zero byte after each copy. From abc and from abc\0abc it makes the same
-// bytes: abc\0abc\0abc\0…
+// possiblePassword reports whether bcrypt keeps a password apart from all others. Sign-up takes
+// only such passwords. bcrypt always works on 72 bytes. It ignores what comes after them. If there
+// are fewer, it writes the password and a zero byte again and again. From abc and from abc\0abc it
+// makes the same bytes: abc\0abc\0abc\0…
 func possiblePassword(password string) bool {
 	return len(password) <= maxPassword && !strings.Contains(password, "\x00")
 }
@@ -851,9 +886,9 @@ func (c failureCount) remaining(now time.Time) time.Duration {
 	return max(0, c.last.Add(failurePause).Sub(now))
 }
 
-// record counts the result of a try. If it returns a pause, other tries have started that
-// meanwhile. Then it has counted nothing, and the client must get the pause, whatever the result
-// is.
+// record counts the result of a try. While this try was hashed, other tries may have failed and
+// reached the limit. Then record counts nothing and returns the pause. The caller must answer 429,
+// even if the password was right.
 func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

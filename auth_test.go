@@ -25,7 +25,7 @@ package main
 //	                TestSystemCalls, TestFailingDisk
 //	                an edit is seen, and kept: TestEdits, TestStamps, TestSnapshot, TestHandWritten
 //	                an edit with a fault: TestBrokenEdits, TestCutFile, TestLastOfMany,
-//	                TestHugeFile, TestGone, TestFaultEnds
+//	                TestHugeFile, TestGone, TestFaultEnds, TestUnseenMend
 //	                an edit during a save: TestUnseenEdit, TestEditDuringSave, TestLinkMoves
 //	                modes and links: TestModes, TestLinks, TestNoUsersFile
 //	                nobody waits for the disk, or races: TestSlowDisk, TestBeside
@@ -725,6 +725,11 @@ func TestPanics(t *testing.T) {
 			w.WriteHeader(202) // is ignored
 			panic("a bug after the status")
 		})
+		mux.Handle("GET /late", apiHandler(func(w http.ResponseWriter, r *http.Request) error {
+			io.WriteString(w, "half of an answer")
+			http.NewResponseController(w).Flush()
+			return errors.New("a late error")
+		}))
 	})
 
 	// The client gets 500 in JSON. The log gets the cause.
@@ -749,18 +754,24 @@ func TestPanics(t *testing.T) {
 	// The client has half of an answer. It must see that the other half is missing.
 	const cut = "An answer that has begun must be cut off: nothing comes after it, and the log " +
 		"has its line."
-	conn := dial(t, s.url, "GET /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	text, _ := io.ReadAll(conn)
-	check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
-		"GET /half came as\n%s\nwant its end after half of an answer", text)
-	s.logged(t, `msg="the answer was cut off" req=3`, cut)
-	s.logged(t, "msg=request req=3 method=GET path=/half status=200", cut)
+	for i, path := range []string{"/half", "/late"} {
+		conn := dial(t, s.url, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		text, _ := io.ReadAll(conn)
+		check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
+			"GET %s came as\n%s\nwant its end after half of an answer", path, text)
 
-	conn = dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	text, _ = io.ReadAll(conn)
+		req := fmt.Sprint("req=", 3+i)
+		s.logged(t, `msg="the answer was cut off" `+req, cut)
+		s.logged(t, "msg=request "+req+" method=GET path="+path+" status=200", cut)
+	}
+
+	conn := dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	text, _ := io.ReadAll(conn)
 	check(t, !strings.Contains(string(text), "Internal Server Error"), cut,
 		"GET /status came as\n%s\nwant no second answer", text)
-	s.logged(t, "msg=request req=4 method=GET path=/status status=201", cut)
+	s.logged(t, "msg=request req=5 method=GET path=/status status=201", cut)
+	same(t, "lines about a cut answer", strings.Count(s.log.String(), "the answer was cut off"), 3,
+		"Each answer that is cut off must be logged once.")
 }
 
 // TestPreflights asks as a browser does: may a page of that origin send this request?
@@ -1561,6 +1572,26 @@ func TestSnapshot(t *testing.T) {
 	same(t, "the text of the old snapshot", string(before.text), "[]", promise)
 	check(t, s.current().named("Enrico") != nil, "The next look-up must see who signed up.",
 		"the new snapshot doesn't have Enrico, want user 1")
+}
+
+// TestUnseenMend mends a fault so that size and time of the file stay the same.
+func TestUnseenMend(t *testing.T) {
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	good := readFile(t, s.path)
+	old := time.Now().Add(-time.Hour).Truncate(time.Second)
+	write := func(text string) {
+		writeFile(t, s.path, text)
+		must(t, os.Chtimes(s.path, old, old))
+	}
+
+	// A fault, and its mend.
+	write(replace(t, good, `"is_active"`, `"is_actave"`))
+	s.postSignup(signupOf("anna")).is(t, 503, notStored, "A fault must not be overwritten.")
+	write(good)
+	const promise = "Once a fault is mended, all must go on, whatever the clock shows: " +
+		"see create in store.go."
+	s.postSignup(signupOf("anna")).contains(t, 201, "User created", promise)
 }
 
 // TestFaultEnds has a look-up that meets half of an edit. The next save ends the fault.
@@ -2664,7 +2695,7 @@ func TestLines(t *testing.T) {
 			})
 			log := s.log.from(before)
 			const hungUp = `status=499 detail="Client closed request" ` +
-				`reason="the client hung up while it waited for a slot"`
+				`reason="the client has hung up"`
 			same(t, "clients that hung up", strings.Count(log, hungUp), 100, leave)
 			same(t, "clients that were too busy", strings.Count(log, "oo busy"), 0, leave)
 

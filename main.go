@@ -63,9 +63,9 @@ const (
 // ---- The routes ----
 
 // routes says which handler answers which request. Most handlers, such as s.signup, are functions
-// that return an error where FastAPI's raise an HTTPException. apiHandler, in auth.go, is a type of
-// such functions. It has a method ServeHTTP, so the mux can call it. apiHandler(s.signup) is
-// s.signup as this type.
+// that return an error where FastAPI's raise an HTTPException. The mux takes only values with a
+// method ServeHTTP. A function has none, but the type apiHandler, in auth.go, has one. So
+// apiHandler(s.signup) converts the function to that type. It doesn't call it.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
@@ -91,8 +91,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 						routes(s))))))
 }
 
-// noRoute answers 405 if the path exists, but not with this method. Otherwise it answers 404. (The
-// mux would do the same, but not in JSON.)
+// noRoute answers 405 if the path exists, but only with other methods. Otherwise it answers 404.
+// (The mux would do so too, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		// Ask the mux which pattern it has for this path, with each method. (This calls no
@@ -160,8 +160,8 @@ func digestOf(element string) string {
 // ---- What happens to every request ----
 //
 // Each of these functions gets the next handler, and returns a handler that calls it. The outer
-// function runs once, at the start. The inner one runs at each request. (refuse, writeError and
-// logger stand in auth.go.)
+// function runs once, at the start. The inner one runs at each request. (refuse, writeError,
+// recorder and logger stand in auth.go.)
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -185,56 +185,20 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 // truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), maxLogged)] }
 
-// A recorder passes an answer on. It remembers the status, and whether the answer has begun. It has
-// all methods of the ResponseWriter inside it, and replaces two.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	begun  bool
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if !w.begun { // a second call changes nothing
-		w.status = status
-	}
-	w.begun = true
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(text []byte) (int, error) {
-	w.begun = true
-	return w.ResponseWriter.Write(text)
-}
-
-// Unwrap is called by http.NewResponseController. With that, a handler of yours can send a part of
-// an answer at once, or change its time limit.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w} // one of its own, to know whether the answer has begun
 		defer func() {
-			if cause := recover(); cause != nil { // nil: nothing has panicked
-				answerPanic(rec, r, cause)
+			cause := recover() // nil if nothing has panicked
+			if cause == http.ErrAbortHandler {
+				panic(cause) // this is no bug: writeError says what it is for
+			}
+			if cause != nil {
+				writeError(w, r, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
 			}
 		}()
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(w, r)
 	})
-}
-
-func answerPanic(rec *recorder, r *http.Request, cause any) {
-	err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-	if !rec.begun {
-		writeError(rec, r, err)
-		return
-	}
-
-	// The client has got a part of another answer, so we can't send a 500 any more. ErrAbortHandler
-	// tells net/http to close the connection and to log nothing. So the client sees that the answer
-	// is not whole.
-	logger(r.Context()).Error("the answer was cut off", "reason", err)
-	panic(http.ErrAbortHandler)
 }
 
 // setHeaders protects those who open an answer in a browser.
@@ -567,7 +531,7 @@ func hosts(ip net.IP) []string {
 	addrs, _ := net.InterfaceAddrs()
 	for _, addr := range addrs {
 		ipNet, ok := addr.(*net.IPNet)
-		if ok && !ipNet.IP.IsLinkLocalUnicast() { // such as fe80::1: browsers can't open it
+		if ok && !strings.HasPrefix(ipNet.IP.String(), "fe80:") { // browsers can't open those
 			all = append(all, ipNet.IP.String())
 		}
 	}

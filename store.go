@@ -159,12 +159,21 @@ func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
-	// The same file, size and time as at the last reading? Then take it as unchanged. (A second
-	// edit of the same length, a moment after the first, may keep all three. A save looks closer.)
+	// The same file, size and time as at the last reading or save? Then take it as unchanged. (On
+	// some disks, file times are whole seconds. An edit of the same length within the same second
+	// looks unchanged: it is seen only at the next save or edit.)
 	stamp, _ := os.Stat(st.path) // nil if there is no file
 	if !sameStamp(stamp, st.stamp) {
 		st.reload()
 	}
+	return st.users, st.readErr
+}
+
+// readAgain returns what look returns, and reads the file whatever its stamp is.
+func (st *store) readAgain() (*snapshot, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.reload()
 	return st.users, st.readErr
 }
 
@@ -202,29 +211,29 @@ func (st *store) warnOfCost() {
 
 // ---- Saving ----
 //
-// A save has five steps. If the disk is slow, they take seconds:
+// A save has six steps. If the disk is slow, they take seconds:
 //
 //	1 read the users   2 write a new file   3 read the file again, compare the text
-//	4 check the stamp  5 rename the new file
+//	4 check the stamp  5 rename the new file   6 sync the folder
 //
 // A person may edit the file at any time. What becomes of an edit depends on when it comes:
 //
 //	before 1         We read the edit too, and add our user to it.
 //	between 1 and 3  The text is not what we have read: unedited sees that.
-//	between 3 and 4  The stamp is not the one of step 3: replace sees that, unless somebody sets
-//	                 the time back, as touch -r does. (Step 3 takes the stamp before it reads.)
+//	between 3 and 4  The stamp is not the one of step 3: replace sees that. (It can't see an edit
+//	                 that keeps size and time: after touch -r, or if times are whole seconds.)
 //	between 4 and 5  The edit is lost. This gap is some microseconds long. No system has a rename
 //	                 that checks first.
 //
-// If we see an edit, it stays, and the sign-up gets 503. If it is sent again, it builds on the
-// edit.
+// If we see an edit after step 1, it stays, and the sign-up gets 503. If it is sent again, it
+// builds on the edit.
 
 // create gives u the next id, stores it, and returns the id. Without an error, the user is on the
 // disk. If the client hangs up, create stops waiting for other saves; but a save that has begun
 // goes on.
 //
-// The error is errExists, errBusy, context.Canceled, or errSaveFailed with its cause. Then the user
-// does not exist; save names one exception.
+// The error is errExists, errBusy, context.Canceled, or errSaveFailed with its cause. Then nothing
+// was stored; save names one exception.
 func (st *store) create(ctx context.Context, u user) (int64, error) {
 	release, err := st.saving.acquire(ctx)
 	if err != nil {
@@ -233,6 +242,9 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	defer release()
 
 	before, err := st.look()
+	if err != nil { // the fault may be mended, and the stamp still the same
+		before, err = st.readAgain()
+	}
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%w: the file has a fault; an earlier line says which", errSaveFailed)
@@ -251,8 +263,9 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 
 // save replaces the users file by after.text, if the file still has before.text.
 //
-// If only the last step fails, the user exists, but a power cut may remove it. The client gets 503.
-// If it tries again, it gets 400: the name is taken.
+// After the rename, one thing can still fail: to sync the folder. Then the user is in the file, but
+// a power cut may remove the user again. The client gets 503. A second try gets 400, because the
+// name is taken.
 func (st *store) save(before, after *snapshot) error {
 	// Write a new file beside the old one: a rename can't move a file to another disk.
 	target, err := followLink(st.path)
@@ -294,10 +307,7 @@ func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 		return stamp, nil
 	}
 
-	// Read the edit now. If it has kept the stamp, look would never notice it.
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.reload()
+	st.readAgain() // if the edit has kept the stamp, look would not notice it
 	return nil, errEdited
 }
 
@@ -339,7 +349,7 @@ func (snap *snapshot) withUser(u *user, text []byte) *snapshot {
 	return &next
 }
 
-// textWith returns the text with one more line. What a person wrote stays as it is.
+// textWith returns the text with one more line. All that a person wrote about users stays as it is.
 //
 //	before                           after
 //	[                                [
@@ -501,14 +511,14 @@ func (snap *snapshot) whatIsWrong(r fileUser) string {
 
 // ---- Files ----
 
-// followLink returns the file that path names, after all links.
+// followLink returns the file that path names. If path is a link, that is the file at its end.
 func followLink(path string) (string, error) {
 	info, err := os.Lstat(path) // asks for the link itself, not for what it leads to
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return path, nil // there is no file yet
 	case err != nil:
-		return "", fmt.Errorf("%w: -users must name a file in a folder", err)
+		return "", fmt.Errorf("%w: -users must name a file that this account can reach", err)
 	case info.Mode()&fs.ModeSymlink == 0:
 		return path, nil // it is no link
 	}
