@@ -725,6 +725,7 @@ func TestPanics(t *testing.T) {
 			w.WriteHeader(202) // is ignored
 			panic("a bug after the status")
 		})
+
 		mux.Handle("GET /late", apiHandler(func(w http.ResponseWriter, r *http.Request) error {
 			io.WriteString(w, "half of an answer")
 			http.NewResponseController(w).Flush()
