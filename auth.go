@@ -755,9 +755,12 @@ func compare(hash, password string, highestCost int) (match bool, rounds int) {
 	return match, rounds
 }
 
+// hashForNothing hashes a password and throws the hash away. It returns the rounds that bcrypt says
+// it has done.
 func hashForNothing(password string, cost int) (rounds int) {
-	bcrypt.GenerateFromPassword([]byte(password), cost)
-	return 1 << cost
+	hash, _ := bcrypt.GenerateFromPassword([]byte(password), cost) // no error: see possiblePassword
+	done, _ := bcrypt.Cost(hash)
+	return 1 << done
 }
 
 // ---- Tokens ----

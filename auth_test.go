@@ -44,7 +44,8 @@ package main
 //	the documents   TestManual, TestOpenAPI, TestDocumentSize, TestREADME
 //	the page        TestPage, with a part for each promise; TestPagePolicy
 //
-// newService starts the real handler in this process, with bcrypt's lowest cost and no users.
+// is, contains, header, faults and protects check an answer. signUpAs and tokenFor end the test if
+// they fail. newService starts the real handler in this process, with bcrypt's lowest cost and no users.
 // serveWithRoutes adds routes to it. newGuesser has no network, and a clock that the test sets.
 // start runs the built program, and launch runs one that may end at once. The helpers are at the end.
 
@@ -113,7 +114,8 @@ const (
 	tooBusy      = `{"detail":"Too busy just now"}`
 	serverError  = `{"detail":"Internal Server Error"}`
 
-	sayWhen       = "A 429 or 503 must say when to try again: see seconds in auth.go."
+	sayWhen = "A 429 or 503 must say when to try again: " +
+		"see authenticate and answerTo in auth.go."
 	sayHow        = "Each 401 must say how to authenticate (RFC 9110 §15.5.2)."
 	askForToken   = `Bearer realm="auth"`
 	askForAnother = `Bearer realm="auth", error="invalid_token"`
@@ -287,6 +289,8 @@ func TestWrongLogins(t *testing.T) {
 	for _, row := range []struct{ name, form string }{
 		{"a wrong password", "username=enrico&password=wrong"},
 		{"an unknown user", "username=nobody&password=plaintextpassword"},
+
+		// What is nearly right.
 		{"the password in other letters", "username=enrico&password=PlaintextPassword"},
 		{"the password without its blanks", "username=blank&password=password"},
 		{"the name with a blank", "username=enrico+&password=plaintextpassword"},
@@ -294,7 +298,9 @@ func TestWrongLogins(t *testing.T) {
 		{"the Kelvin sign for a K", "username=%E2%84%AAelvin&password=plaintextpassword"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s.postLogin(row.form).is(t, 401, wrongLogin, equalAnswers).
+			s.postLogin(row.form).is(t, 401, wrongLogin,
+				"What is nearly right must not log in, and all wrong log-ins get the same answer: "+
+					"see fold in store.go.").
 				header(t, "WWW-Authenticate", askForToken, sayHow)
 		})
 	}
@@ -372,6 +378,9 @@ func TestSignupFaults(t *testing.T) {
 		{"a name with an accent",
 			signupJSON("renée", mail, password),
 			[]string{"string_pattern_mismatch body.username"}},
+		{"a name of 65 characters",
+			signupJSON(strings.Repeat("x", 65), mail, password),
+			[]string{"string_too_long body.username"}},
 		{"a name of 65 characters, one of them wrong",
 			signupJSON(strings.Repeat("x", 64)+"!", mail, password),
 			[]string{"string_too_long body.username", "string_pattern_mismatch body.username"}},
@@ -423,7 +432,8 @@ func TestSignupFaults(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
 			a := s.postSignup(row.body)
-			a.faults(t, row.want, "A sign-up must be told all its faults at once, as FastAPI does.")
+			a.faults(t, row.want, "A sign-up must be told all its faults at once, as FastAPI does: "+
+				"see parseSignup in auth.go.")
 
 			// The answer repeats nothing: it could be a password.
 			a.containsNot(t, "enrico", "An error must not repeat what was sent.")
@@ -480,7 +490,8 @@ func TestLoginFaults(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := s.postLogin(row.form)
-			a.faults(t, row.want, "A log-in must be told all its faults at once, as FastAPI does.")
+			a.faults(t, row.want, "A log-in must be told all its faults at once, as FastAPI does: "+
+				"see parseLogin in auth.go.")
 			a.contains(t, 422, `],"error":"`+row.oauth+`"}`,
 				"OAuth 2 names this error (RFC 6749 §5.2).")
 			a.containsNot(t, "enrico", "An error must not repeat what was sent.")
@@ -689,7 +700,9 @@ func TestOwnRoute(t *testing.T) {
 	const promise = "A route more must be one line in routes: PathValue, errors, 405 and the log " +
 		"come by themselves."
 	s.send("GET", "/own/7", "", "Authorization", "Bearer "+token).
-		is(t, 200, `{"id":"7","of":"enrico"}`, promise)
+		is(t, 200, `{"id":"7","of":"enrico"}`, promise).
+		header(t, "Cache-Control", "no-store",
+			"An answer for one user must not be kept: see requireUser in auth.go.")
 	s.send("GET", "/own/8", "", "Authorization", "Bearer "+token).
 		is(t, 404, `{"detail":"No such note"}`, promise).protects(t, "GET /own/8")
 	s.logged(t, "method=GET path=/own/8 status=404", promise)
@@ -1075,6 +1088,7 @@ func TestVoidTokens(t *testing.T) {
 			const promise = "A token must be void the moment its user is disabled, removed or " +
 				"changed: see userOf in auth.go."
 			edit(t, s.path, replace(t, before, row.old, row.new))
+			s.log.forget()
 			s.whoAmI(token).is(t, 401, wrongToken, promise)
 			s.logged(t, row.reason, "The log must say why a token is refused.")
 
@@ -1173,6 +1187,7 @@ func TestSameWork(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			// The answer is the same, the work is the same, and only the log tells them apart.
+			s.log.forget()
 			s.rounds(t, row.username, row.password, "32", equalWork).
 				is(t, 401, wrongLogin, equalAnswers).
 				header(t, "WWW-Authenticate", askForToken, sayHow)
@@ -1686,7 +1701,8 @@ func TestHandWritten(t *testing.T) {
 		`{"id":8,"username":"anna",…,"is_active":true}` + ",\n" +
 		`{"id":9,"username":"carla",…,"is_active":true}` + "\n]\n"
 	same(t, "the users file", came, want,
-		"What a person wrote must stay as it is: see textWith in store.go.")
+		"What a person wrote must stay as it is, and the next id follows the highest: "+
+			"see textWith in store.go, and see create in store.go.")
 
 	// There is no id above the highest.
 	edit(t, s.path, replace(t, text, `"id": 7`, `"id": 9223372036854775807`)+"]")
@@ -1722,6 +1738,8 @@ func TestLinks(t *testing.T) {
 	writeFile(t, real, "[]")
 	writeFile(t, filepath.Join(dir, ".real.json.authflow-123"), "what a killed program left")
 	writeFile(t, filepath.Join(dir, ".real.json.note"), "what only looks like that")
+	others := filepath.Join(dir, ".other.json.authflow-1")
+	writeFile(t, others, "a save of another program")
 	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o700))
 	symlink(t, "../real.json", filepath.Join(dir, "etc", "users.json"))
 	symlink(t, filepath.Join("etc", "users.json"), link)
@@ -1736,6 +1754,9 @@ func TestLinks(t *testing.T) {
 	left, _ := filepath.Glob(filepath.Join(dir, ".real*"))
 	same(t, "files beside it", fmt.Sprint(left), "["+filepath.Join(dir, ".real.json.note")+"]",
 		"The start must remove what a killed program left, and no other file: "+
+			"see removeLeftovers in store.go.")
+	same(t, "the file of another users file", readFile(t, others), "a save of another program",
+		"The start must not touch the saves of another users file: "+
 			"see removeLeftovers in store.go.")
 }
 
@@ -1908,10 +1929,7 @@ func TestSlowDisk(t *testing.T) {
 
 	// Now the file syncs.
 	const promise = "A look-up must never wait for the disk to sync: see store in store.go."
-	began := time.Now()
 	p.whoAmI(token).contains(t, 200, `"username":"enrico"`, promise)
-	check(t, time.Since(began) < 400*time.Millisecond, promise,
-		"GET /auth/me took %v, want much less than the sync takes", time.Since(began))
 	p.logInAs("anna", password).is(t, 401, wrongLogin,
 		"Who is not on the disk yet must not log in.")
 	same(t, "answers to the sign-up, while the file syncs", len(result), 0, promise)
@@ -1930,10 +1948,9 @@ func TestEditDuringSave(t *testing.T) {
 		name          string
 		slow          string // the system call
 		onlyUsersFile bool   // let it be slow for the users file, and not for others
-		wait          time.Duration
 	}{
-		{"while the new file syncs", "fsync:delay_enter=300000", false, 0},
-		{"while the text is compared", "read:delay_exit=300000", true, 100 * time.Millisecond},
+		{"while the new file syncs", "fsync:delay_enter=300000", false},
+		{"while the text is compared", "read:delay_exit=300000", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -1942,13 +1959,20 @@ func TestEditDuringSave(t *testing.T) {
 			token := p.tokenFor(t, "enrico")
 
 			// The edit comes while the system call takes 0.3 s.
-			args := []string{"-o", os.DevNull, "-e", "inject=" + row.slow}
+			calls := filepath.Join(t.TempDir(), "calls")
+			args := []string{"-o", calls, "-e", "inject=" + row.slow}
 			if row.onlyUsersFile {
 				args = append(args, "-P", p.path)
 			}
 			stop := strace(t, p, args...)
 			result := signUpSlowly(t, p, "anna", filepath.Dir(p.path))
-			time.Sleep(row.wait)
+
+			// Wait until the save has begun to read the file.
+			if row.onlyUsersFile {
+				await(t, "the reading of the users file", func() bool {
+					return strings.Contains(readFile(t, calls), "read(")
+				})
+			}
 			edited := replace(t, readFile(t, p.path), "enrico@", "edited@")
 			writeFile(t, p.path, edited)
 			answered := <-result
@@ -2593,6 +2617,8 @@ func (s *service) throttledWhileWaiting(t *testing.T) {
 	for range processors {
 		s.server.hashing.slots <- struct{}{}
 	}
+	now := time.Now()
+	s.server.now = func() time.Time { return now }
 	result := make(chan answer, 1)
 	go func() { result <- s.logInAs("waiter", password) }()
 	await(t, "a log-in in the line", func() bool {
@@ -2600,14 +2626,15 @@ func (s *service) throttledWhileWaiting(t *testing.T) {
 	})
 
 	for range 10 {
-		s.server.throttle.record(newThrottleKey("waiter", "127.0.0.1:1"), false, time.Now())
+		s.server.throttle.record(newThrottleKey("waiter", "127.0.0.1:1"), false, now)
 	}
 	for range processors {
 		<-s.server.hashing.slots
 	}
 	answered := <-result
 	answered.is(t, 429, tooManyTries,
-		"Of parallel tries, no more may be answered than one by one: see record in auth.go.")
+		"Of parallel tries, no more may be answered than one by one: see record in auth.go.").
+		header(t, "Retry-After", "60", sayWhen)
 }
 
 // ---- Load and attack ----
@@ -2671,7 +2698,7 @@ func TestLines(t *testing.T) {
 					resp.Body.Close()
 					once.Do(func() {
 						t.Errorf("Who has no slot must wait in the line: see checkPassword in auth.go "+
-							"and create in store.go.\nsent: POST %s, while all slots are taken\n"+
+							"and see create in store.go.\nsent: POST %s, while all slots are taken\n"+
 							"came: %d\nwant: no answer yet", row.path, resp.StatusCode)
 					})
 				}
@@ -2689,7 +2716,7 @@ func TestLines(t *testing.T) {
 			hangUp()
 			const leave = "A client that hangs up must leave the line, and the log must say so: " +
 				"see answerTo in auth.go."
-			await(t, "an empty line", func() bool { return line.waiting.Load() == 0 })
+			await(t, "an empty line. "+leave, func() bool { return line.waiting.Load() == 0 })
 			s.logged(t, "path="+row.path+" status=499", leave)
 			await(t, "their lines of the log", func() bool {
 				return strings.Count(s.log.from(before), "path="+row.path+" status=499") == 100
@@ -3131,6 +3158,7 @@ var pageParts = []struct {
 
 // TestPage opens the page in one browser, which all its parts share.
 func TestPage(t *testing.T) {
+	t.Parallel() // with TestSlowDisk, which waits too
 	b := newBrowser(t)
 	for _, part := range pageParts {
 		t.Run(part.name, func(t *testing.T) {
@@ -3329,7 +3357,7 @@ func pageForgedToken(t *testing.T, b *browser) {
 // An expired token is called expired. A token of a disabled user is not called forged: the page
 // can't know, and says what it may be.
 func pageVoidTokens(t *testing.T, b *browser) {
-	p := start(t, "-cost", "4", "-token-ttl", "2s")
+	p := start(t, "-cost", "4", "-token-ttl", "3s")
 	b.open(p.url + "/docs")
 	b.press("Sign up", "201")
 	b.press("Log in", "200")
@@ -3928,7 +3956,10 @@ func FuzzUsersFile(f *testing.F) {
 		_, err = s.create(t.Context(),
 			user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true})
 		if err != nil {
-			return // the name is taken, or no id is left
+			check(t, errors.Is(err, errExists) || strings.Contains(err.Error(), "no id is left"),
+				"A file without a fault must take one more user: see create in store.go.",
+				"the file %q came with %v", text, err)
+			return
 		}
 		again, err := openStore(path, 4, discard)
 		must(t, err)
@@ -4160,6 +4191,10 @@ func manyUsers(t testing.TB, path string, n int) []byte {
 func TestMain(m *testing.M) {
 	switch os.Getenv("AUTHFLOW_RUN") {
 	case "authflow":
+		go func() { // if the tests are killed, this pipe ends, and so do we
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(3)
+		}()
 		main()
 	case "bare":
 		serveBare()
@@ -4203,6 +4238,10 @@ func newServiceWith(t testing.TB, logger *slog.Logger, log *output, origins ...s
 	t.Helper()
 	users := newStore(t, logger)
 	s := newServer(users, []byte("the key"), time.Hour)
+	t.Cleanup(func() { // after the last answer
+		same(t, "slots that are still taken", len(s.hashing.slots)+len(users.saving.slots), 0,
+			"Who is done must give the slot back, after an error too: see acquire in store.go.")
+	})
 	return &service{api{serveOn(t, newHandler(s, origins, logger)), users.path, log}, s}
 }
 
@@ -4317,6 +4356,8 @@ func launchInto(t testing.TB, stderr io.Writer, args ...string) *program {
 	// So that a test can wait for its end, ended is closed then.
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env, p.cmd.Stderr = environment, stderr
+	_, err := p.cmd.StdinPipe()
+	must(t, err)
 	must(t, p.cmd.Start())
 	go func() {
 		p.cmd.Wait()
@@ -4364,6 +4405,13 @@ func (o *output) String() string {
 // Len returns where the log ends now, and from what came after that.
 func (o *output) Len() int               { return len(o.String()) }
 func (o *output) from(before int) string { return o.String()[before:] }
+
+// forget empties the log: what is expected next must come from now on.
+func (o *output) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
+}
 
 // end returns the last lines.
 func (o *output) end() string { return lastLines(o.String()) }
@@ -4703,6 +4751,9 @@ func await(t testing.TB, what string, so func() bool) {
 // must ends a test that can't go on after an error.
 func must(t testing.TB, err error) {
 	t.Helper()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("This test can't go on: %v\n%s", err, exit.Stderr)
+	}
 	if err != nil {
 		t.Fatalf("This test can't go on: %v", err)
 	}
@@ -4773,7 +4824,7 @@ func mount(t *testing.T, args ...string) {
 		t.Skip("needs root to mount")
 	}
 	if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
-		t.Fatalf("This test can't mount: %v %s", err, out)
+		t.Skipf("root may not mount here (a container?): %v %s", err, out)
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", args[len(args)-1]).Run() })
 }
@@ -4787,7 +4838,13 @@ func strace(t *testing.T, p *program, args ...string) (stop func()) {
 	said := &output{}
 	tracer.Stderr = said
 	must(t, tracer.Start())
-	await(t, "strace", func() bool { return strings.Contains(said.String(), "attached") })
+	await(t, "strace", func() bool {
+		if strings.Contains(said.String(), "not permitted") { // Ubuntu, for all but root
+			tracer.Wait()
+			t.Skip("strace may not attach: try as root, or sysctl kernel.yama.ptrace_scope=0")
+		}
+		return strings.Contains(said.String(), "attached")
+	})
 	return func() {
 		tracer.Process.Signal(os.Interrupt)
 		tracer.Wait()
