@@ -65,7 +65,7 @@ type server struct {
 	tokenTTL time.Duration
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle
-	hashing  *semaphore // see store.go: one slot for each processor, held to hash a password
+	hashing  *semaphore // see store.go: a slot for each processor, held while bcrypt works
 }
 
 var processors = runtime.GOMAXPROCS(0) // 0 only asks for the number
@@ -359,8 +359,9 @@ func answerTo(ctx context.Context, err error) *httpError {
 
 // writeError logs an error and answers it.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	// Has another answer begun? Then it is too late. With ErrAbortHandler, net/http closes the
-	// connection, so that the client sees that the answer is not whole, and logs nothing.
+	// Has another answer begun? Then it is too late for this one. After a panic with
+	// ErrAbortHandler, net/http closes the connection, so the client sees that the answer is not
+	// whole. (net/http logs nothing about it, so we do.)
 	if rec, ok := w.(*recorder); ok && rec.begun {
 		logger(r.Context()).Error("the answer was cut off", "reason", err)
 		panic(http.ErrAbortHandler)

@@ -63,9 +63,10 @@ const (
 // ---- The routes ----
 
 // routes says which handler answers which request. Most handlers, such as s.signup, are functions
-// that return an error where FastAPI's raise an HTTPException. The mux takes only values with a
+// that return an error where FastAPI's raise an HTTPException. mux.Handle takes only values with a
 // method ServeHTTP. A function has none, but the type apiHandler, in auth.go, has one. So
-// apiHandler(s.signup) converts the function to that type. It doesn't call it.
+// apiHandler(s.signup) converts the function to that type. It doesn't call it. (mux.HandleFunc
+// takes a function that returns nothing.)
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
@@ -258,7 +259,7 @@ func isPreflight(r *http.Request) bool {
 // visitor can reach, such as 127.0.0.1. (The name of such attacks is CSRF.)
 //
 // Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. GET passes: it
-// changes nothing. A request without both headers passes too: it is from curl, or another program.
+// changes nothing. A request with neither header passes too: it is from curl, or another program.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range origins {

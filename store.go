@@ -213,17 +213,20 @@ func (st *store) warnOfCost() {
 //
 // A save has six steps. If the disk is slow, they take seconds:
 //
-//	1 read the users   2 write a new file   3 read the file again, compare the text
-//	4 check the stamp  5 rename the new file   6 sync the folder
+//	1 look at the users   2 write a new file   3 read the old one and its stamp again, compare
+//	4 check the stamp     5 rename the new file   6 sync the folder
 //
 // A person may edit the file at any time. What becomes of an edit depends on when it comes:
 //
-//	before 1         We read the edit too, and add our user to it.
+//	before 1         We add our user to the edited text. (If look has missed the edit, step 3 sees
+//	                 it.)
 //	between 1 and 3  The text is not what we have read: unedited sees that.
 //	between 3 and 4  The stamp is not the one of step 3: replace sees that. (It can't see an edit
 //	                 that keeps size and time: after touch -r, or if times are whole seconds.)
 //	between 4 and 5  The edit is lost. This gap is some microseconds long. No system has a rename
 //	                 that checks first.
+//	after 5          The next look-up reads it. But if the editor has opened the file before 5,
+//	                 our user is lost: the editor writes its old text.
 //
 // If we see an edit after step 1, it stays, and the sign-up gets 503. If it is sent again, it
 // builds on the edit.
@@ -242,7 +245,7 @@ func (st *store) create(ctx context.Context, u user) (int64, error) {
 	defer release()
 
 	before, err := st.look()
-	if err != nil { // the fault may be mended, and the stamp still the same
+	if err != nil { // a mend of the same length, in the same second, may have kept the stamp
 		before, err = st.readAgain()
 	}
 	switch {
@@ -295,9 +298,9 @@ func (st *store) save(before, after *snapshot) error {
 	return nil
 }
 
-// unedited returns the stamp of the users file if its text is still that of before, and otherwise
-// errEdited. It compares the text, because an edit may keep the stamp: file times are rounded to
-// some milliseconds, on a USB stick to two seconds.
+// unedited checks that the users file still has the text of the snapshot before. Then it returns
+// the file's stamp, otherwise errEdited. It compares the text, because an edit may keep the stamp:
+// file times are rounded to some milliseconds, on a USB stick to two seconds.
 func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 	text, stamp, err := readText(st.path)
 	if err != nil {
@@ -311,8 +314,8 @@ func (st *store) unedited(before *snapshot) (fs.FileInfo, error) {
 	return nil, errEdited
 }
 
-// replace renames temp to target and publishes after, if the users file still has this stamp. If it
-// has another, the next look-up reads the edit.
+// replace renames temp to target, and makes the snapshot after the store's users, if the users file
+// still has this stamp. If it has another, the next look-up reads the edit.
 func (st *store) replace(target string, stamp fs.FileInfo, temp string, after *snapshot) error {
 	// A rename keeps file, size and time. So the stamp of temp will be that of the users file. (Not
 	// on Windows: there the next look-up reads the file again.)
