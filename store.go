@@ -9,8 +9,8 @@ package main
 //     name taken (create).
 //   - if the disk is full, or the power fails during a save? The file is the old one or the new
 //     one, never half of it: save writes a new file and renames it.
-//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503. Only an
-//     edit in the last microseconds is lost. "Saving", below, lists the moments.
+//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503. "Saving",
+//     below, lists the moments, and the two kinds of edit that are lost.
 //   - if a hundred sign-ups come at once, and the disk is slow? They wait in a line (acquire).
 
 import (
@@ -41,7 +41,7 @@ import (
 const (
 	maxFile    = 1 << 30          // bytes, some millions of users: more is surely a mistake
 	maxWaiting = 100              // requests in a line; the next one is refused at once
-	maxWait    = 15 * time.Second // for a slot: who still waits by then is refused
+	maxWait    = 15 * time.Second // for a slot: a request that waits longer is refused
 )
 
 var (
