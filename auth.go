@@ -7,9 +7,8 @@ package main
 //     is signed with a key that only this program has.
 //   - A request with that token is a request of that user. The server keeps no sessions.
 //
-// After userOf you know the flow. Below it are its parts, in this order: errors and answers, what a
-// request may send, passwords, tokens, the throttle, the log. "The lesson" is FastAPI's "Signup and
-// Login Endpoints".
+// First come the handlers, then their parts in this order: errors and answers, passwords, tokens.
+// "The lesson" is FastAPI's "Signup and Login Endpoints".
 
 import (
 	"context"
@@ -21,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"mime"
 	"net/http"
@@ -29,31 +29,15 @@ import (
 	"net/url"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
-)
-
-const (
-	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
-	maxUsername = 64       // characters
-	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
-	minPassword = 8        // characters: NIST SP 800-63B wants 15 if there is no second factor
-	maxPassword = 72       // bytes: bcrypt reads no further
-
-	busyPause    = 5 * time.Second // in Retry-After of a 503
-	maxFailures  = 10              // failed log-ins in a row before the throttle starts
-	failurePause = time.Minute     // between two tries from then on: at most 1,440 a day
-	maxCounts    = 10_000          // pairs of name and address in the throttle: about 1 MB
-
-	// In a 401, the header WWW-Authenticate says how to log in: with a bearer token (RFC 6750 §3).
-	bearerChallenge = `Bearer realm="auth"`
 )
 
 // ---- The flow ----
@@ -63,52 +47,57 @@ type server struct {
 	store    *store
 	key      []byte // signs the tokens
 	tokenTTL time.Duration
+	cost     int              // of new bcrypt hashes: 12 means 2^12 rounds
 	now      func() time.Time // time.Now; a test sets another clock
-	throttle *throttle
-	hashing  *semaphore // see store.go: a slot for each processor, held while bcrypt works
+	throttle *throttle        // slows down the guessing of passwords
+	hashing  *semaphore       // lets only a few requests use bcrypt at the same time
 }
 
-var processors = runtime.GOMAXPROCS(0) // 0 only asks for the number
-
-func newServer(st *store, key []byte, tokenTTL time.Duration) *server {
+func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
 	return &server{
 		store:    st,
 		key:      key,
 		tokenTTL: tokenTTL,
+		cost:     cost,
 		now:      time.Now,
-		throttle: &throttle{counts: make(map[throttleKey]failureCount)},
+		throttle: newThrottle(),
 		hashing:  newSemaphore(processors),
 	}
 }
 
-// signup stores a new user: POST /auth/signup with JSON. Where it returns an error, the lesson
-// raises an HTTPException.
+// signup stores a new user: POST /auth/signup with JSON.
+//
+// An error is an answer, too: see refuse, below. readBody refuses a body that is no JSON (415), is
+// too large (413) or doesn't come to its end (400). parseSignup refuses wrong input (422).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(r, "application/json")
+	body, err := readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
-	request, faults := parseSignup(body)
-	if len(faults) > 0 {
-		return refuse(http.StatusUnprocessableEntity, faults) // 422
+	request, err := parseSignup(body)
+	if err != nil {
+		return err
 	}
 
-	// Hash the password. We don't look first whether the name is taken: create must look in any
-	// case, since another sign-up may take the name meanwhile.
+	// Hash the password. We don't look first whether the name is taken: another sign-up could take
+	// it while we hash. So create looks.
 	hash, err := s.hash(r.Context(), request.password)
 	if err != nil {
 		return err
 	}
 
-	// Store the user. The id and is_active are ours to choose, not the client's.
-	start := time.Now()
-	id, err := s.store.create(r.Context(), user{
+	// Store the user. create chooses the id, and the client chooses neither that nor is_active.
+	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	if err != nil {
-		return err // answerTo, below, knows the answer to each error of create
+	if errors.Is(err, errExists) {
+		return refuse(http.StatusBadRequest, "Username already exists")
 	}
-	logger(r.Context()).Debug("saved the user", "user_id", id, "took", time.Since(start))
+	if err != nil { // the users file or its disk has a fault, or somebody has just edited the file
+		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
+			with("Retry-After", seconds(busyPause)).because(err.Error())
+	}
+	logger(r.Context()).Debug("saved the user", "user_id", id)
 	return writeJSON(w, http.StatusCreated, signupResponse{"User created", id})
 }
 
@@ -118,9 +107,9 @@ type signupResponse struct {
 }
 
 // login exchanges a username and a password for a token: POST /auth/login with the password form of
-// OAuth 2 (RFC 6749 §4.3).
+// OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(r, "application/x-www-form-urlencoded")
+	body, err := readBody(w, r, "application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
@@ -128,20 +117,19 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.authenticate(r.Context(), request, r.RemoteAddr)
+	u, err := s.authenticate(r, request)
 	if err != nil {
 		return err
 	}
 
-	token := s.newToken(u)
-	logger(r.Context()).Debug("right password: signed a token",
+	logger(r.Context()).Debug("right password: signs a token",
 		"user_id", u.ID, "expires_in", s.tokenTTL)
 	return writeJSON(w, http.StatusOK, loginResponse{
 		Message:     "Login successful",
 		UserID:      u.ID,
-		AccessToken: token,
+		AccessToken: s.newToken(u),
 		TokenType:   "bearer",
-		ExpiresIn:   int64(s.tokenTTL / time.Second),
+		ExpiresIn:   int64(s.tokenTTL.Seconds()),
 	})
 }
 
@@ -155,43 +143,32 @@ type loginResponse struct {
 
 // authenticate returns the user who has this name and password.
 //
-// A stranger must not learn who has an account. So the answer to a wrong password, an unknown name
-// and a disabled user is the same, and takes the same time. (A sign-up does tell that a name is
-// taken. To avoid that, it would have to answer by e-mail.)
-func (s *server) authenticate(ctx context.Context, request loginRequest, remoteAddr string) (
-	*user, error) {
-	// Sign-up refuses a password of over 72 bytes, or with a zero byte. So nobody can have signed
-	// up with this one, and we may answer at once, for every name. It doesn't count as a failure.
-	if !possiblePassword(request.password) {
-		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
-			with("WWW-Authenticate", bearerChallenge).
-			withOAuth("invalid_grant").because("no user can have this password")
-	}
-
+// A stranger must not learn who has an account. So a wrong password, an unknown name and a disabled
+// user get the same answer, after the same time.
+func (s *server) authenticate(r *http.Request, request loginRequest) (*user, error) {
 	// Too many failures in a row? Say so before bcrypt runs, which is the expensive part.
-	key := newThrottleKey(request.username, remoteAddr)
-	if pause := s.throttle.pause(key, s.now()); pause > 0 {
-		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
-			with("Retry-After", seconds(pause))
+	attempt := newThrottleKey(request.username, r.RemoteAddr)
+	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
+		return nil, tooManyFailures(wait)
 	}
 
-	// Either u may log in, or u is nil and reason says why not, or nothing was compared (err).
-	u, reason, err := s.checkPassword(ctx, request)
+	// bcrypt works on a few passwords at a time. Wait for a slot.
+	release, err := s.hashing.acquire(r.Context())
 	if err != nil {
 		return nil, err
 	}
+	defer release()
+	u, reason := s.checkPassword(r.Context(), request)
 
-	// A hundred guesses that come together all pass the check above, and come here one by one. The
-	// first ten failures are counted. Then record returns a pause, and we answer 429 even if u is
-	// right. Otherwise a hundred guesses would get a hundred results.
-	if pause := s.throttle.record(key, u != nil, s.now()); pause > 0 {
-		return nil, refuse(http.StatusTooManyRequests, "Too many failed log-ins").
-			with("Retry-After", seconds(pause))
+	// A hundred guesses that come at the same moment all pass the check above. So check again, in
+	// one step with the counting: then only ten of them learn their result.
+	if wait := s.throttle.checkAndCount(attempt, u != nil, s.now()); wait > 0 {
+		return nil, tooManyFailures(wait)
 	}
 	if u == nil {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
-			with("WWW-Authenticate", bearerChallenge).
-			withOAuth("invalid_grant").because(reason)
+			with("WWW-Authenticate", askToLogIn).
+			withOAuth("invalid_grant").because(reason) // in OAuth, a password is a kind of grant
 	}
 	return u, nil
 }
@@ -216,24 +193,20 @@ type userHandler func(http.ResponseWriter, *http.Request, *user) error
 // would be a decorator; in FastAPI, Depends(get_current_user).
 func (s *server) requireUser(next userHandler) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("Cache-Control", "no-store") // the answer is for this user only
-
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		token = strings.TrimLeft(token, " ")
+		token = strings.TrimLeft(token, " ") // RFC 9110 allows several spaces
 		if !strings.EqualFold(scheme, "Bearer") || token == "" {
 			return refuse(http.StatusUnauthorized, "Not authenticated").
-				with("WWW-Authenticate", bearerChallenge)
+				with("WWW-Authenticate", askToLogIn)
 		}
 
 		// Find its user. The client learns only that the token is not valid; the log says why.
 		u, err := s.userOf(token)
 		if err != nil {
 			return refuse(http.StatusUnauthorized, "Could not validate credentials").
-				with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`). // RFC 6750 §3.1
-				because(err.Error())
+				with("WWW-Authenticate", askForAnotherToken).because(err.Error())
 		}
-
 		logger(r.Context()).Debug("accepted the token", "user_id", u.ID)
 		return next(w, r, u)
 	}
@@ -247,16 +220,13 @@ func (s *server) userOf(token string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := strconv.ParseInt(c.Subject, 10, 64)
-	if err != nil {
-		return nil, errors.New("sub is not the id of a user")
-	}
+	id, _ := strconv.ParseInt(c.Subject, 10, 64) // an error gives 0, and nobody has the id 0
 
 	// Is it still the account that logged in?
 	u := s.store.current().byID[id]
 	switch {
 	case u == nil:
-		return nil, errors.New("the user was removed")
+		return nil, errors.New("no user has this id")
 	case !u.IsActive:
 		return nil, errors.New("the user is disabled")
 	case c.Fingerprint != fingerprint(u): // a digest of the name and the password hash
@@ -268,40 +238,31 @@ func (s *server) userOf(token string) (*user, error) {
 // ---- Errors and answers ----
 
 // An apiHandler is a handler that returns an error where the lesson raises an HTTPException. It
-// must do that before it begins to answer.
+// returns the error before it writes anything: an answer that has begun can't be changed.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP makes an http.Handler of an apiHandler: the mux calls this method. h is the function
-// itself, such as s.signup: a function type can have methods too. If h returns an error, ServeHTTP
-// answers that.
+// ServeHTTP is what the mux calls. The receiver h is the function itself, such as s.signup.
 func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		writeError(w, r, err)
 	}
 }
 
-// An httpError is an answer that refuses a request, like FastAPI's HTTPException. It remembers the
-// line that called refuse, as a traceback in Python does. With -v, the log names that line. (For
-// other errors, it is the line in answerTo.)
+// An httpError is an answer that refuses a request, like FastAPI's HTTPException.
 type httpError struct {
 	status int         // 400
-	detail any         // for the client: "Username already exists", or faults
+	detail any         // for the client: "Username already exists", or a list of faults
 	header http.Header // Retry-After: 60
 	oauth  string      // the name that OAuth 2 has for the error (RFC 6749 §5.2): "invalid_grant"
-	reason string      // for the log, not for the client: "unknown user"
-
-	level  slog.Level // of the line in the log: Debug (only with -v) or Error
-	caller uintptr    // where refuse was called
+	reason string      // only for the log: "unknown user"
 }
 
 func (e *httpError) Error() string { return fmt.Sprint(e.status, " ", e.detail) }
 
-// refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…").
+// refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…"). The
+// three methods below add to it.
 func refuse(status int, detail any) *httpError {
-	return &httpError{
-		status: status, detail: detail, header: http.Header{},
-		level: slog.LevelDebug, caller: callerOfCaller(),
-	}
+	return &httpError{status: status, detail: detail, header: http.Header{}}
 }
 
 // with adds a header to the answer.
@@ -316,66 +277,43 @@ func (e *httpError) withOAuth(name string) *httpError {
 	return e
 }
 
-// because adds what only the log may say.
+// because adds the reason. Only the log shows it.
 func (e *httpError) because(reason string) *httpError {
 	e.reason = reason
 	return e
 }
 
-// forOperator makes the log show the error without -v too: the operator has to do something.
-func (e *httpError) forOperator() *httpError {
-	e.level = slog.LevelError
-	return e
-}
+const (
+	// A 401 says in the header WWW-Authenticate how to log in (RFC 6750 §3).
+	askToLogIn         = `Bearer realm="auth"`
+	askForAnotherToken = `Bearer realm="auth", error="invalid_token"`
+
+	// A 503 says in the header Retry-After when to try again.
+	busyPause = 5 * time.Second
+)
 
 // seconds writes a time as Retry-After wants it: in whole seconds, rounded up.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-const statusClientClosedRequest = 499 // nginx uses this number in its log; nobody gets the answer
-
-// answerTo returns the answer to an error of a handler. Most errors are an answer already: refuse
-// has made them. The others come from the store or from acquire, or are a bug. (errors.Is and
-// errors.AsType ask what an error is, as except and isinstance do in Python.)
-func answerTo(ctx context.Context, err error) *httpError {
-	if answer, ok := errors.AsType[*httpError](err); ok {
-		return answer
-	}
-	switch {
-	case errors.Is(err, errExists):
-		return refuse(http.StatusBadRequest, "Username already exists")
-	case errors.Is(err, errBusy): // there was no slot to hash or to save
-		return refuse(http.StatusServiceUnavailable, "Too busy just now").
-			with("Retry-After", seconds(busyPause)).because(err.Error())
-	case errors.Is(err, errSaveFailed): // the file or its disk has a fault, or it was just edited
-		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
-			with("Retry-After", seconds(busyPause)).because(err.Error()).forOperator()
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil: // ctx is that of the request
-		return refuse(statusClientClosedRequest, "Client closed request").
-			because("the client has hung up")
-	}
-	return refuse(http.StatusInternalServerError, "Internal Server Error").
-		because(err.Error()).forOperator()
-}
-
-// writeError logs an error and answers it.
+// writeError logs an error and answers it. An error that refuse hasn't made is a bug: the client
+// gets 500, and only the log says more.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	// Has another answer begun? Then it is too late for this one. After a panic with
-	// ErrAbortHandler, net/http closes the connection, so the client sees that the answer is not
-	// whole. (net/http logs nothing about it, so we do.)
-	if rec, ok := w.(*recorder); ok && rec.begun {
-		logger(r.Context()).Error("the answer was cut off", "reason", err)
-		panic(http.ErrAbortHandler)
+	answer, ok := err.(*httpError)
+	if !ok {
+		answer = refuse(http.StatusInternalServerError, "Internal Server Error").
+			because(err.Error())
 	}
-	answer := answerTo(r.Context(), err)
-	logRefusal(r.Context(), answer)
 
-	// A handler that failed may have set these for its own answer.
-	w.Header().Del("Content-Length")
-	w.Header().Del("Content-Encoding")
-
-	for name := range answer.header {
-		w.Header().Set(name, answer.header.Get(name))
+	// The log shows most refusals only with -v. From 500 on, the operator has to do something. (If
+	// the client has hung up, the context of the request has an error, and nobody has to.)
+	level := slog.LevelDebug
+	if answer.status >= 500 && r.Context().Err() == nil {
+		level = slog.LevelError
 	}
+	logger(r.Context()).Log(r.Context(), level, "refused the request",
+		"status", answer.status, "detail", answer.detail, "reason", answer.reason)
+
+	maps.Copy(w.Header(), answer.header) // adds the headers to those of the answer
 	writeJSON(w, answer.status, errorResponse{answer.detail, answer.oauth})
 }
 
@@ -396,287 +334,14 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// A recorder passes an answer on. It remembers the status, and whether the answer has begun. It has
-// all methods of the ResponseWriter inside it, and replaces two. logRequests, in main.go, puts one
-// around each answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	begun  bool
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if !w.begun { // a second call changes nothing
-		w.status = status
-	}
-	w.begun = true
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(text []byte) (int, error) {
-	w.begun = true
-	return w.ResponseWriter.Write(text)
-}
-
-// Unwrap is called by http.NewResponseController. With that, a handler of yours can send a part of
-// an answer at once, or change its time limit.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// ---- What a request may send ----
-
-// readBody returns the body, if it has this media type and is not too large.
-func readBody(r *http.Request, mediaType string) ([]byte, error) {
-	// ParseMediaType cuts off what may follow: application/json; charset=utf-8.
-	sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || sent != mediaType {
-		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
-	}
-
-	// Read one byte more than is allowed: if it comes, the body is too large. If the header says
-	// that already, don't read at all. (It doesn't have to say: then ContentLength is -1.)
-	tooLarge := r.ContentLength > maxBody
-	var body []byte
-	if !tooLarge {
-		body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-		tooLarge = len(body) > maxBody
-	}
-
-	if tooLarge {
-		return nil, refuse(http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("Body must be at most %d bytes", maxBody)).
-			with("Connection", "close") // nobody reads the rest
-	}
-	if err != nil { // the client hung up, was too slow, or sent broken data
-		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end")
-	}
-	return body, nil
-}
-
-// A fault is one thing that is wrong with the input, in FastAPI's form. It doesn't repeat the
-// input, which may be a password.
-//
-//	{"type":"missing","loc":["body","password"],"msg":"Field required"}
-type fault struct {
-	Type string `json:"type"`
-	Loc  []any  `json:"loc"`
-	Msg  string `json:"msg"`
-}
-
-// A faultList is all that is wrong with a request. If it is empty, nothing is wrong.
-type faultList []fault
-
-// add adds a fault of a field.
-func (list *faultList) add(field, kind, msg string) {
-	*list = append(*list, fault{kind, []any{"body", field}, msg})
-}
-
-// require adds a fault of a field, unless ok.
-func (list *faultList) require(ok bool, field, kind, msg string) {
-	if !ok {
-		list.add(field, kind, msg)
-	}
-}
-
-// String is what slog calls to write the faults into the log. They look as the client sees them.
-func (list faultList) String() string {
-	text, _ := json.Marshal(list) // can't fail: strings and numbers
-	return string(text)
-}
-
-// A signupRequest is what a client may choose. It is another type than user: otherwise clients
-// could set id and is_active, as in the lesson (mass assignment, OWASP API3:2023).
-type signupRequest struct {
-	username, email, password string
-}
-
-// parseSignup returns the request, or all its faults, not only the first one.
-func parseSignup(body []byte) (signupRequest, faultList) {
-	members, faults := parseObject(body)
-	if faults != nil {
-		return signupRequest{}, faults
-	}
-	username, usernameFaults := parseUsername(members)
-	email, emailFaults := parseEmail(members)
-	password, passwordFaults := parsePassword(members)
-	faults = slices.Concat(usernameFaults, emailFaults, passwordFaults)
-	return signupRequest{username, email, password}, faults
-}
-
-// parseObject returns the members of a JSON object. It uses a map, because a struct would also take
-// a member Username for username.
-func parseObject(body []byte) (map[string]any, faultList) {
-	if len(body) == 0 {
-		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
-	}
-	if !utf8.Valid(body) {
-		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
-	}
-	var value any
-	err := json.Unmarshal(body, &value)
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		position := max(0, syntax.Offset-1) // FastAPI counts from 0
-		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
-	}
-
-	// An array, a string or null is JSON, but no object.
-	members, ok := value.(map[string]any)
-	if !ok {
-		const msg = "Input should be a valid dictionary or object"
-		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
-	}
-	return members, nil
-}
-
-// parseText returns a member that must be a string. If it is missing, or something else, that is
-// its only fault.
-func parseText(members map[string]any, field string) (text string, faults faultList) {
-	value, sent := members[field]
-	if !sent {
-		faults.add(field, "missing", "Field required")
-		return "", faults
-	}
-	text, ok := value.(string)
-	if !ok { // a number, null, …
-		faults.add(field, "string_type", "Input should be a valid string")
-	}
-	return text, faults
-}
-
-// usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
-var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]*$`)
-
-func parseUsername(members map[string]any) (string, faultList) {
-	name, faults := parseText(members, "username")
-	if faults != nil {
-		return "", faults
-	}
-	faults.require(name != "", "username", "string_too_short",
-		"String should have at least 1 character")
-	faults.require(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
-		fmt.Sprintf("String should have at most %d characters", maxUsername))
-	faults.require(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
-		"String should have only ASCII letters, digits and . _ - @ +")
-	return name, faults
-}
-
-func parseEmail(members map[string]any) (string, faultList) {
-	email, faults := parseText(members, "email")
-	if faults != nil {
-		return "", faults
-	}
-	faults.require(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
-		fmt.Sprintf("String should have at most %d characters", maxEmail))
-	faults.require(isEmail(email), "email", "value_error", "Value is not a valid email address")
-	return email, faults
-}
-
-// isEmail reports whether text is one bare address. ParseAddress also takes "Enrico <e@b>", whose
-// address is only a part of the text, and e@[127.0.0.1].
-func isEmail(text string) bool {
-	address, err := mail.ParseAddress(text)
-	if err != nil || address.Address != text || strings.HasSuffix(text, "]") {
-		return false
-	}
-	invisible := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
-	return !strings.ContainsFunc(text, invisible)
-}
-
-// parsePassword returns the password. The lesson's request calls it hashed_password, so we take
-// that name too.
-func parsePassword(members map[string]any) (string, faultList) {
-	first, hasFirst := members["password"]
-	second, hasSecond := members["hashed_password"]
-
-	// Only one of them was sent, or none.
-	if !hasFirst && hasSecond {
-		return parsePasswordAs("hashed_password", members)
-	}
-	password, faults := parsePasswordAs("password", members)
-	if !hasSecond {
-		return password, faults
-	}
-
-	// Both were sent: they must be equal. If one of them is no string, that is a fault already.
-	_, secondFaults := parseText(members, "hashed_password")
-	faults = append(faults, secondFaults...)
-	_, isText := first.(string)
-	if isText && secondFaults == nil && first != second {
-		faults.add("hashed_password", "value_error",
-			"Value should be that of password, or be left out")
-	}
-	return password, faults
-}
-
-// parsePasswordAs returns the password in this field.
-func parsePasswordAs(field string, members map[string]any) (string, faultList) {
-	password, faults := parseText(members, field)
-	if faults != nil {
-		return "", faults
-	}
-	faults.require(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
-		fmt.Sprintf("String should have at least %d characters", minPassword))
-	faults.require(len(password) <= maxPassword, field, "string_too_long",
-		fmt.Sprintf("String should have at most %d bytes", maxPassword))
-
-	// Nobody can type control characters, and the zero byte is one (see possiblePassword).
-	// RuneError is what Go puts for half an emoji: JSON may write "\ud83d" for one half and
-	// "\ude00" for the other. Without this rule, "\ud83d" and "\ud83e" would become the same
-	// password.
-	broken := strings.ContainsRune(password, utf8.RuneError)
-	faults.require(!broken && !strings.ContainsFunc(password, unicode.IsControl), field,
-		"value_error", "Value should have no control character and be valid Unicode")
-	return password, faults
-}
-
-type loginRequest struct {
-	username, password string
-}
-
-// parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
-func parseLogin(body []byte) (loginRequest, error) {
-	// ParseQuery refuses a semicolon, and curl -d sends one in a password as it is. So encode it.
-	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
-	if err != nil { // wrong %-encoding, or too many parameters
-		faults := faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
-		return loginRequest{}, refuse(http.StatusUnprocessableEntity, faults).
-			withOAuth("invalid_request")
-	}
-
-	// None of these may be repeated. Other parameters are ignored (RFC 6749 §3.2).
-	var faults faultList
-	for _, name := range []string{
-		"grant_type", "username", "password", "scope", "client_id", "client_secret",
-	} {
-		faults.require(len(form[name]) <= 1, name, "value_error",
-			"A parameter should not be repeated")
-	}
-	username, password := form.Get("username"), form.Get("password")
-	faults.require(username != "", "username", "missing", "Field required")
-	faults.require(password != "", "password", "missing", "Field required")
-
-	// OAuth 2 has other grants than the password, such as authorization_code. We have only this
-	// one.
-	oauth, grant := "invalid_request", form.Get("grant_type")
-	if len(form["grant_type"]) == 1 && grant != "" && grant != "password" {
-		faults.add("grant_type", "string_pattern_mismatch",
-			"String should match pattern '^password$'")
-		oauth = "unsupported_grant_type"
-	}
-	if faults != nil {
-		return loginRequest{}, refuse(http.StatusUnprocessableEntity, faults).withOAuth(oauth)
-	}
-	return loginRequest{username, password}, nil
-}
-
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. If 32 requests hashed at the same time on
-// two processors, all of them would wait for seconds, and none would be done sooner. So there is a
-// slot for each processor, and the other requests wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. If two processors had to hash for 32
+// requests at the same time, each of the 32 would take seconds. So there is a slot for each
+// processor, and the other requests wait in a line.
 
-// hash returns the bcrypt hash of a password. The error is one of acquire's, in store.go (errBusy
-// or context.Canceled), or bcrypt's.
+// hash returns the bcrypt hash of a password.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
 	release, err := s.hashing.acquire(ctx)
 	if err != nil {
@@ -685,83 +350,45 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	defer release()
 
 	start := time.Now()
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.store.cost)
-	logger(ctx).Debug("hashed with bcrypt", "cost", s.store.cost, "took", time.Since(start))
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.cost)
+	logger(ctx).Debug("hashed with bcrypt", "cost", s.cost, "took", time.Since(start))
 	return string(hash), err
 }
 
-// possiblePassword reports whether bcrypt keeps a password apart from all others. Sign-up takes
-// only such passwords. bcrypt always works on 72 bytes. It ignores what comes after them. If there
-// are fewer, it writes the password and a zero byte again and again. From abc and from abc\0abc it
-// makes the same bytes: abc\0abc\0abc\0…
-func possiblePassword(password string) bool {
-	return len(password) <= maxPassword && !strings.Contains(password, "\x00")
-}
-
-// checkPassword looks whether a user may log in. It returns one of three:
-//
-//	user, "", nil               the password is right
-//	nil, "wrong password", nil  the user may not log in, and why: this is for the log
-//	nil, "", errBusy            there was no slot (or another error of acquire)
-func (s *server) checkPassword(ctx context.Context, request loginRequest) (
-	u *user, reason string, err error) {
-	release, err := s.hashing.acquire(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	defer release()
-
-	// Compare the password with the user's hash. If nobody has the name, there is no hash.
-	users := s.store.current()
-	u = users.named(request.username)
-	hash := ""
+// checkPassword returns the user of a log-in. If the user may not log in, it returns nil and the
+// reason, which is for the log.
+func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string) {
+	// If nobody has the name, compare with a hash of nobody: that takes as long. (It doesn't if the
+	// users' hashes were made with another -cost. This gap stays.)
+	u := s.store.current().named(request.username)
+	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
 	}
-	start := time.Now()
-	match, rounds := compare(hash, request.password, users.highestCost)
-	logger(ctx).Debug("compared with bcrypt", "rounds", rounds, "took", time.Since(start))
 
+	start := time.Now()
+	match := bcrypt.CompareHashAndPassword([]byte(hash), []byte(request.password)) == nil
+	cost, _ := bcrypt.Cost([]byte(hash)) // no error: the store has only hashes
+	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
+
+	// bcrypt has compared 72 bytes at most, so a longer password may match. It is never right. We say
+	// so only now: all that is wrong takes the same time.
+	tooLong := len(request.password) > maxPassword
 	switch {
 	case u == nil:
-		return nil, "unknown user", nil
-	case !match:
-		return nil, "wrong password", nil
+		return nil, "unknown user"
+	case !match || tooLong:
+		return nil, "wrong password"
 	case !u.IsActive:
-		return nil, "disabled user", nil
+		return nil, "disabled user"
 	}
-	return u, "", nil
+	return u, ""
 }
 
-// compare reports whether a password has this hash. No password has the hash "".
-//
-// It does 2^highestCost rounds in any case, so its time says nothing about the hash. If the hash is
-// cheaper, or there is none, compare goes on hashing the password, and throws the result away. If
-// the highest cost is 12:
-//
-//	hash of cost 12: 2^12 rounds
-//	hash of cost 10: 2^10 rounds, then 2^10 and 2^11 for nothing: 1024 + 1024 + 2048 = 4096 = 2^12
-//	no hash:         2^12 rounds for nothing
-func compare(hash, password string, highestCost int) (match bool, rounds int) {
-	if hash == "" {
-		return false, hashForNothing(password, highestCost)
-	}
-
-	match = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
-	hashCost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
-	rounds = 1 << hashCost                   // 2^hashCost
-	for c := hashCost; c < highestCost; c++ {
-		rounds += hashForNothing(password, c)
-	}
-	return match, rounds
-}
-
-// hashForNothing hashes a password and throws the hash away. It returns the rounds that bcrypt says
-// it has done.
-func hashForNothing(password string, cost int) (rounds int) {
-	hash, _ := bcrypt.GenerateFromPassword([]byte(password), cost) // no error: see possiblePassword
-	done, _ := bcrypt.Cost(hash)
-	return 1 << done
+// hashOfNobody returns a text that bcrypt takes for a hash of this cost. Its dots stand for zeros.
+// Nobody knows a password that has this hash.
+func hashOfNobody(cost int) string {
+	return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
 
 // ---- Tokens ----
@@ -786,11 +413,11 @@ type claims struct {
 }
 
 // fingerprint is a digest of the name (in any letter case) and the password hash. It changes if one
-// of them changes. So a token is no longer valid if the user has a new password, or if an edit of
-// the file has given the id in the token to another user.
+// of them changes. So a token is void after a new password. It is void, too, if another user now
+// has the id, which happens if users.json was begun anew.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
-	return base64.RawURLEncoding.EncodeToString(digest[:8]) // enough to see a change
+	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
 }
 
 // newToken returns a token for u that is good from now on for tokenTTL.
@@ -805,7 +432,7 @@ func (s *server) newToken(u *user) string {
 }
 
 func signToken(key []byte, c claims) string {
-	payload, _ := json.Marshal(c) // can't fail: strings and numbers
+	payload, _ := json.Marshal(c) // can't fail: c has only strings and numbers
 	firstTwo := tokenHeader + "." + base64.RawURLEncoding.EncodeToString(payload)
 	return firstTwo + "." + signature(key, firstTwo)
 }
@@ -814,12 +441,12 @@ func signToken(key []byte, c claims) string {
 func signature(key []byte, firstTwo string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(firstTwo))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum appends to its argument
 }
 
 // verifyToken returns the claims of a token that is signed with key and has not expired.
 func verifyToken(key []byte, token string, now time.Time) (claims, error) {
-	// The token doesn't choose how it is checked: with "alg":"none", anybody could make one
+	// The token must not choose how it is checked: with "alg":"none", anybody could make a token
 	// (RFC 8725 §3.1). So we take only the header that we write ourselves.
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || parts[0] != tokenHeader {
@@ -827,8 +454,8 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 	}
 
 	// Check the signature before anything is decoded. == stops at the first character that differs.
-	// Somebody could measure that, and guess one character after the other. hmac.Equal always takes
-	// the same time.
+	// An attacker could measure that, and guess the signature one character at a time. hmac.Equal
+	// always takes the same time.
 	want := signature(key, parts[0]+"."+parts[1])
 	if !hmac.Equal([]byte(parts[2]), []byte(want)) {
 		return claims{}, errors.New("the signature doesn't fit")
@@ -845,73 +472,322 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 	return c, nil
 }
 
+// ---- What protects the flow ----
+//
+// These are four things: what a request may send, the line of requests that wait for bcrypt, the
+// throttle, and the log.
+
+const (
+	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
+	maxUsername = 64       // characters
+	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
+	minPassword = 8        // characters, for a lesson: without a second factor, NIST SP 800-63B wants 15
+	maxPassword = 72       // bytes: bcrypt reads no further
+)
+
+// readBody returns the body, if it has this media type and is not too large. (w is for
+// MaxBytesReader.)
+func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
+	// ParseMediaType cuts off what may follow: application/json; charset=utf-8.
+	sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || sent != mediaType {
+		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
+	}
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
+		return nil, refuse(http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Body must be at most %d bytes", maxBody))
+	}
+	if err != nil { // the client hung up, was too slow, or sent broken data
+		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end")
+	}
+	return body, nil
+}
+
+// A fault is one thing that is wrong with the input, in FastAPI's form. It doesn't repeat the
+// input, which may be a password.
+//
+//	{"type":"missing","loc":["body","password"],"msg":"Field required"}
+type fault struct {
+	Type string `json:"type"`
+	Loc  []any  `json:"loc"`
+	Msg  string `json:"msg"`
+}
+
+// A faultList is all that is wrong with a request. It is nil if nothing is wrong.
+type faultList []fault
+
+// check adds a fault of a field, unless ok.
+func (faults *faultList) check(ok bool, field, kind, msg string) {
+	if !ok {
+		*faults = append(*faults, fault{kind, []any{"body", field}, msg})
+	}
+}
+
+// invalid is the answer to a request with faults.
+func invalid(faults faultList) *httpError { return refuse(http.StatusUnprocessableEntity, faults) }
+
+// A signupRequest is what a client may choose. It is another type than user: otherwise clients
+// could set id and is_active, as in the lesson (mass assignment, OWASP API3:2023).
+type signupRequest struct {
+	username, email, password string
+}
+
+// parseSignup returns the request, or an error with all its faults, not only the first one.
+func parseSignup(body []byte) (signupRequest, error) {
+	members, faults := parseObject(body)
+	if faults != nil {
+		return signupRequest{}, invalid(faults)
+	}
+
+	// Each of these adds its faults.
+	username := parseUsername(members, &faults)
+	email := parseEmail(members, &faults)
+	password := parsePassword(members, &faults)
+	if faults != nil {
+		return signupRequest{}, invalid(faults)
+	}
+	return signupRequest{username, email, password}, nil
+}
+
+// parseObject returns the members of a JSON object. It uses a map, because a struct would also take
+// a member Username for username: encoding/json ignores the letter case.
+func parseObject(body []byte) (map[string]any, faultList) {
+	var members map[string]any
+	err := json.Unmarshal(body, &members)
+	syntax, isSyntax := err.(*json.SyntaxError)
+	switch {
+	case len(body) == 0:
+		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
+	case !utf8.Valid(body):
+		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
+	case isSyntax:
+		position := syntax.Offset - 1 // FastAPI counts from 0
+		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
+	case members == nil: // an array, a string, a number or null
+		const msg = "Input should be a valid dictionary or object"
+		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
+	}
+	return members, nil
+}
+
+// parseText returns a member that must be a string. If it isn't, that is its only fault, and ok is
+// false.
+func parseText(members map[string]any, field string, faults *faultList) (text string, ok bool) {
+	value, sent := members[field]
+	if !sent {
+		faults.check(false, field, "missing", "Field required")
+		return "", false
+	}
+	text, ok = value.(string)
+	faults.check(ok, field, "string_type", "Input should be a valid string")
+	return text, ok
+}
+
+// usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
+var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]*$`)
+
+func parseUsername(members map[string]any, faults *faultList) string {
+	name, ok := parseText(members, "username", faults)
+	if !ok {
+		return ""
+	}
+	faults.check(name != "", "username", "string_too_short",
+		"String should have at least 1 character")
+	faults.check(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
+		fmt.Sprintf("String should have at most %d characters", maxUsername))
+	faults.check(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
+		"String should have only ASCII letters, digits and . _ - @ +")
+	return name
+}
+
+func parseEmail(members map[string]any, faults *faultList) string {
+	email, ok := parseText(members, "email", faults)
+	if !ok {
+		return ""
+	}
+	faults.check(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
+		fmt.Sprintf("String should have at most %d characters", maxEmail))
+
+	// ParseAddress also takes "Enrico <e@b>", whose address is only a part of the text.
+	address, err := mail.ParseAddress(email)
+	faults.check(err == nil && address.Address == email, "email", "value_error",
+		"Value is not a valid email address")
+	return email
+}
+
+// parsePassword returns the password. The lesson's request calls it hashed_password, so we take
+// that name too, if there is no password.
+func parsePassword(members map[string]any, faults *faultList) string {
+	field := "password"
+	_, hasPassword := members["password"]
+	_, hasOther := members["hashed_password"]
+	if !hasPassword && hasOther {
+		field = "hashed_password"
+	}
+
+	password, ok := parseText(members, field, faults)
+	if !ok {
+		return ""
+	}
+	faults.check(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
+		fmt.Sprintf("String should have at least %d characters", minPassword))
+	faults.check(len(password) <= maxPassword, field, "string_too_long",
+		fmt.Sprintf("String should have at most %d bytes", maxPassword))
+	faults.check(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
+		"Value should have no control character") // for bcrypt, abc and abc\0abc are one password
+	return password
+}
+
+type loginRequest struct {
+	username, password string
+}
+
+// parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
+func parseLogin(body []byte) (loginRequest, error) {
+	var faults faultList
+
+	// curl -d sends a semicolon as it is, and ParseQuery doesn't take that. So encode it.
+	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
+	if err != nil {
+		faults = faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
+		return loginRequest{}, invalid(faults).withOAuth("invalid_request")
+	}
+
+	// Get returns "" if there is no such value.
+	username, password, grant := form.Get("username"), form.Get("password"), form.Get("grant_type")
+	faults.check(username != "", "username", "missing", "Field required")
+	faults.check(password != "", "password", "missing", "Field required")
+
+	// OAuth 2 has other grants than the password, such as authorization_code. We have only this one.
+	known := grant == "" || grant == "password"
+	faults.check(known, "grant_type", "string_pattern_mismatch",
+		"String should match pattern '^password$'")
+	if !known {
+		return loginRequest{}, invalid(faults).withOAuth("unsupported_grant_type")
+	}
+	if faults != nil {
+		return loginRequest{}, invalid(faults).withOAuth("invalid_request")
+	}
+	return loginRequest{username, password}, nil
+}
+
+// ---- Waiting in a line ----
+
+const (
+	maxWaiting = 100              // requests in the line; the next one is refused at once
+	maxWait    = 15 * time.Second // a request that waits longer is refused
+)
+
+// processors is how many goroutines Go runs at the same time. (0 only asks for the number.)
+var processors = runtime.GOMAXPROCS(0)
+
+// A semaphore lets as many requests work at the same time as it has slots. The others wait.
+type semaphore struct {
+	slots   chan struct{} // to send a value takes a slot, to receive one frees it
+	waiting atomic.Int64  // requests in the line
+}
+
+func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
+
+// acquire waits for a slot. The caller must call release when its work is done. The error is the
+// answer 503.
+func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
+	waiting := sem.waiting.Add(1)
+	defer sem.waiting.Add(-1) // at the end of acquire, with a slot or without
+	if waiting > maxWaiting {
+		return nil, noSlot("too many requests wait already")
+	}
+
+	// Wait for what comes first. ctx is done after maxWait, or if the client hangs up.
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	select {
+	case sem.slots <- struct{}{}:
+		return func() { <-sem.slots }, nil
+	case <-ctx.Done():
+		return nil, noSlot("no slot became free in time")
+	}
+}
+
+func noSlot(reason string) error {
+	return refuse(http.StatusServiceUnavailable, "Too busy just now").
+		with("Retry-After", seconds(busyPause)).because(reason)
+}
+
 // ---- The throttle ----
+
+const (
+	maxFailures  = 10          // failed log-ins in a row before the throttle starts
+	failurePause = time.Minute // between two tries from then on: at most 1,440 a day
+	maxCounts    = 10_000      // pairs of name and address: about 1 MB
+)
 
 // A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try in
 // each failurePause, until a log-in is right. It counts by name and address, so nobody can lock a
-// user out from another address. (Behind a proxy, all clients have its address: let the proxy limit
-// them.) A name that nobody has is counted in the same way.
+// user out from another address. A name that nobody has is counted in the same way.
 type throttle struct {
 	mu     sync.Mutex // guards counts
 	counts map[throttleKey]failureCount
 }
 
+func newThrottle() *throttle { return &throttle{counts: map[throttleKey]failureCount{}} }
+
 // A throttleKey is a digest of name and address: a client may send a name of 64 KiB.
 type throttleKey [sha256.Size]byte
 
 type failureCount struct {
-	inARow int
-	last   time.Time
+	inARow    int
+	notBefore time.Time // the next try may come then
 }
 
 // newThrottleKey takes an address such as 192.0.2.1:51234. X-Forwarded-For is not read: anybody can
-// send it. With IPv6, a customer has all addresses with the same first 64 bits. So 2001:db8::1 and
-// 2001:db8::2 count as one.
+// send it.
 func newThrottleKey(username, remoteAddr string) throttleKey {
 	addrPort, _ := netip.ParseAddrPort(remoteAddr)
-	addr := addrPort.Addr().Unmap() // ::ffff:192.0.2.1 is another way to write 192.0.2.1
-	if addr.Is6() {
-		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
-	}
-	return sha256.Sum256([]byte(addr.String() + " " + fold(username)))
+	addr := addrPort.Addr()
+
+	// With IPv6, a customer has all addresses that begin with the same 64 bits. So take only these.
+	network, _ := addr.Prefix(min(64, addr.BitLen()))
+	return sha256.Sum256([]byte(network.String() + " " + fold(username)))
 }
 
-// pause returns how long the next try must wait, or 0.
-func (t *throttle) pause(key throttleKey, now time.Time) time.Duration {
+// tooManyFailures is the answer to a log-in that must wait.
+func tooManyFailures(wait time.Duration) error {
+	return refuse(http.StatusTooManyRequests, "Too many failed log-ins").
+		with("Retry-After", seconds(wait))
+}
+
+// check returns how long the next try must wait. If that is 0 or less, it may come now.
+func (t *throttle) check(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[key].remaining(now) // a key that is not in the map has no failures
+	return t.counts[key].notBefore.Sub(now) // without failures, notBefore is the year 1
 }
 
-func (c failureCount) remaining(now time.Time) time.Duration {
-	if c.inARow < maxFailures {
-		return 0
-	}
-	return max(0, c.last.Add(failurePause).Sub(now))
-}
-
-// record counts the result of a try. While this try was hashed, other tries may have failed and
-// reached the limit. Then record counts nothing and returns the pause. The caller must answer 429,
-// even if the password was right.
-func (t *throttle) record(key throttleKey, ok bool, now time.Time) time.Duration {
+// checkAndCount returns what check returns. If the try may come now, it counts the result.
+func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.counts[key]
-	if pause := before.remaining(now); pause > 0 {
-		return pause
+	count := t.counts[key]
+	if wait := count.notBefore.Sub(now); wait > 0 {
+		return wait
 	}
-	if ok {
+	if success {
 		delete(t.counts, key)
 		return 0
 	}
 
-	// No room for a new pair? Forget all. (Failures never grow old, so that may happen after
-	// months. An attacker has to fail for 10,000 pairs of name and address.)
-	isNew := before.inARow == 0
-	if isNew && len(t.counts) >= maxCounts {
+	// If there is no room, forget all. An attacker has to fail for 10,000 pairs to get there.
+	if len(t.counts) >= maxCounts {
 		clear(t.counts)
 	}
-	t.counts[key] = failureCount{before.inARow + 1, now}
+	count.inARow++
+	if count.inARow >= maxFailures {
+		count.notBefore = now.Add(failurePause)
+	}
+	t.counts[key] = count
 	return 0
 }
 
@@ -928,27 +804,3 @@ func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 
 // logger returns the logger that withLogger has put into the context.
 func logger(ctx context.Context) *slog.Logger { return ctx.Value(loggerKey{}).(*slog.Logger) }
-
-// You can skip the rest of this file: it only finds the line of the source for the log.
-
-// logRefusal writes a line about an answer that refuses a request. log.Debug would name the line in
-// logRefusal that calls it. To name the line that called refuse, we put the entry together by hand.
-func logRefusal(ctx context.Context, answer *httpError) {
-	log := logger(ctx)
-	if !log.Enabled(ctx, answer.level) { // without -v
-		return
-	}
-	entry := slog.NewRecord(time.Now(), answer.level, "refused the request", answer.caller)
-	entry.Add("status", answer.status, "detail", answer.detail)
-	if answer.reason != "" {
-		entry.Add("reason", answer.reason)
-	}
-	log.Handler().Handle(ctx, entry) // this writes the line
-}
-
-// callerOfCaller returns the place in the source that has called refuse.
-func callerOfCaller() uintptr {
-	var places [1]uintptr
-	runtime.Callers(3, places[:]) // 0 is Callers, 1 this function, 2 refuse, 3 the caller of refuse
-	return places[0]
-}

@@ -19,24 +19,22 @@ package main
 //	tokens          as every library makes them: TestRFC7515, TestToken
 //	                forged, expired, void: TestForgedTokens, TestChangedTokens, TestTokenTime,
 //	                TestVoidTokens, TestGivenAwayID
-//	passwords       the same work for every try: TestSameWork, TestDearHash
-//	                they count to the last byte: TestImpossiblePasswords, TestBcryptError
+//	passwords       the same work for every try: TestSameWork
+//	                they count to the last byte: TestLongPasswords, TestBcryptError
 //	the users file  always whole, and 201 means stored: TestWhole, TestCrash, TestFullDisk,
 //	                TestSystemCalls, TestFailingDisk
 //	                an edit is seen, and kept: TestEdits, TestStamps, TestSnapshot, TestHandWritten
-//	                an edit with a fault: TestBrokenEdits, TestCutFile, TestLastOfMany,
-//	                TestHugeFile, TestGone, TestFaultEnds, TestUnseenMend
-//	                an edit during a save: TestUnseenEdit, TestEditDuringSave, TestLinkMoves
+//	                an edit with a fault: TestBrokenEdits, TestCutFile, TestLastOfMany, TestGone
+//	                an edit during a save: TestEditDuringSave
 //	                modes and links: TestModes, TestLinks, TestNoUsersFile
 //	                nobody waits for the disk, or races: TestSlowDisk, TestBeside
 //	the program     flags: TestUsage, TestRightUsage, TestDefaults, TestSecret,
 //	                TestRandomSecret
-//	                start and end: TestCannotServe, TestStart, TestReadableFile, TestTLS, TestStop,
-//	                TestLogReaderEnds
+//	                start and end: TestCannotServe, TestStart, TestReadableFile, TestTLS, TestStop
 //	                the source: TestDependencies, TestCallsRunDown, TestHints
 //	the log         one plain line for each request: TestLog, TestSteps
 //	                each refusal has its line: TestRefusalsHaveLines, TestLateRefusalsHaveLines
-//	load, attack    waiting in a line: TestLines, TestPatience, TestNoSlotForNobody
+//	load, attack    waiting in a line: TestLines, TestPatience
 //	                guessing: TestThrottle, TestThrottleEnds, TestThrottleKeys,
 //	                TestThrottleUnknown, TestThrottleBelievesNoHeader, TestThrottleMemory,
 //	                TestFaultsAreNoFailures, TestTogether
@@ -115,7 +113,7 @@ const (
 	serverError  = `{"detail":"Internal Server Error"}`
 
 	sayWhen = "A 429 or 503 must say when to try again: " +
-		"see authenticate and answerTo in auth.go."
+		"see tooManyFailures and noSlot in auth.go."
 	sayHow        = "Each 401 must say how to authenticate (RFC 9110 §15.5.2)."
 	askForToken   = `Bearer realm="auth"`
 	askForAnother = `Bearer realm="auth", error="invalid_token"`
@@ -195,9 +193,9 @@ func TestSignups(t *testing.T) {
 			"username=anna&password=plain;password"},
 
 		// The members.
-		{"both names of the password, equal",
-			`{"username":"anna","email":"a@b","password":"plaintextpassword",` +
-				`"hashed_password":"plaintextpasswor\u0064"}`,
+		{"both names of the password",
+			`{"username":"anna","email":"a@b","password":"plaintextpasswor\u0064",` +
+				`"hashed_password":7}`,
 			"username=anna&password=plaintextpassword"},
 		{"an unknown member",
 			`{"username":"anna","email":"a@b","password":"plaintextpassword","role":"x"}`,
@@ -389,12 +387,6 @@ func TestSignupFaults(t *testing.T) {
 		{"a display name",
 			signupJSON("enrico", "Enrico <enrico@example.com>", password),
 			[]string{"value_error body.email"}},
-		{"a domain literal",
-			signupJSON("enrico", "enrico@[127.0.0.1]", password),
-			[]string{"value_error body.email"}},
-		{"a right-to-left mark",
-			signupJSON("enrico", "enrico\u202e@example.com", password),
-			[]string{"value_error body.email"}},
 		{"an e-mail of 255 characters",
 			signupJSON("enrico", strings.Repeat("x", 243)+"@example.com", password),
 			[]string{"string_too_long body.email"}},
@@ -409,23 +401,12 @@ func TestSignupFaults(t *testing.T) {
 		{"a short password with NUL",
 			signupJSON("enrico", mail, "a\x00"),
 			[]string{"string_too_short body.password", "value_error body.password"}},
-		{"half a surrogate pair",
-			`{"username":"enrico","email":"\udfff@example.com","password":"abcdefgh\ud800"}`,
-			[]string{"value_error body.email", "value_error body.password"}},
 
 		// The lesson's name of the password.
 		{"the lesson's name, too short",
 			`{"username":"enrico","email":"enrico@example.com","hashed_password":"short"}`,
 			[]string{"string_too_short body.hashed_password"}},
-
-		// Both names. One thing that is wrong is one fault.
-		{"both names, different",
-			`{"username":"enrico","email":"a@b","hashed_password":"plain-one","password":"plain-two"}`,
-			[]string{"value_error body.hashed_password"}},
-		{"hashed_password a number",
-			`{"username":"enrico","email":"a@b","hashed_password":7,"password":"plain-one"}`,
-			[]string{"string_type body.hashed_password"}},
-		{"password a number",
+		{"both names, password a number",
 			`{"username":"enrico","email":"a@b","hashed_password":"plain-one","password":7}`,
 			[]string{"string_type body.password"}},
 	} {
@@ -464,23 +445,7 @@ func TestLoginFaults(t *testing.T) {
 			[]string{"missing body.username", "missing body.password"}, "invalid_request"},
 		{"wrong %-encoding",
 			`username=%zz&password=x`,
-			[]string{"value_error body"}, "invalid_request"},
-
-		// What may come once.
-		{"two usernames",
-			`username=enrico&username=enrico&password=x`,
-			[]string{"value_error body.username"}, "invalid_request"},
-		{"two passwords, one %-encoded",
-			`username=enrico&password=x&pass%77ord=y`,
-			[]string{"value_error body.password"}, "invalid_request"},
-		{"all others twice",
-			`username=enrico&password=x&scope=&scope=&client_id=&client_id=` +
-				`&client_secret=&client_secret=&grant_type=&grant_type=`,
-			[]string{"value_error body.grant_type", "value_error body.scope",
-				"value_error body.client_id", "value_error body.client_secret"}, "invalid_request"},
-		{"two grants",
-			`username=enrico&password=x&grant_type=password&grant_type=enrico`,
-			[]string{"value_error body.grant_type"}, "invalid_request"},
+			[]string{"missing body.username"}, "invalid_request"},
 
 		// OAuth 2 has other grants than the password.
 		{"another grant",
@@ -545,7 +510,7 @@ func TestPaths(t *testing.T) {
 				"see noRoute in main.go."
 			a := s.raw(t, row.request, "").is(t, row.status, row.body, promise)
 			a.header(t, "Allow", row.allow, promise)
-			a.protects(t, row.request)
+			a.protects(t)
 		})
 	}
 }
@@ -555,7 +520,7 @@ func TestHealth(t *testing.T) {
 	s := newService(t)
 	s.raw(t, "GET /healthz", "").
 		is(t, 200, `{"status":"ok"}`, "GET /healthz must say ok while the process serves.").
-		header(t, "Cache-Control", "", "Only what is under /auth/ may not be kept.")
+		header(t, "Cache-Control", "no-store", "No browser may keep an answer.")
 	s.raw(t, "HEAD /healthz", "").is(t, 200, "", "HEAD must answer as GET does, without the body.")
 
 	// The users file is broken: the process serves all the same.
@@ -609,7 +574,7 @@ func TestContentTypes(t *testing.T) {
 			s.send("POST", row.path, lessonSignup, "Content-Type", row.contentType).
 				is(t, row.status, row.want,
 					"A wrong Content-Type must get 415, with the right one.").
-				protects(t, "POST "+row.path)
+				protects(t)
 		})
 	}
 }
@@ -636,11 +601,7 @@ func TestBodies(t *testing.T) {
 			strings.Repeat(" ", 65537-len(lessonSignup)) + lessonSignup,
 			413, tooLarge},
 
-		// Three ways to send more.
-		{"too large, merely claimed",
-			signup + "\r\nContent-Length: 10000000000\r\nExpect: 100-continue",
-			"",
-			413, tooLarge},
+		// Two ways to send more.
 		{"too large, in chunks",
 			login + "\r\nTransfer-Encoding: chunked",
 			"10001\r\n" + strings.Repeat("x", 0x10001) + "\r\n0\r\n\r\n",
@@ -660,7 +621,7 @@ func TestBodies(t *testing.T) {
 			s.raw(t, row.request, row.body).
 				is(t, row.status, row.want,
 					"Sign-up and log-in must read at most 64 KiB: see readBody in auth.go.").
-				protects(t, row.request)
+				protects(t)
 		})
 	}
 }
@@ -702,9 +663,9 @@ func TestOwnRoute(t *testing.T) {
 	s.send("GET", "/own/7", "", "Authorization", "Bearer "+token).
 		is(t, 200, `{"id":"7","of":"enrico"}`, promise).
 		header(t, "Cache-Control", "no-store",
-			"An answer for one user must not be kept: see requireUser in auth.go.")
+			"An answer for one user must not be kept: see setHeaders in main.go.")
 	s.send("GET", "/own/8", "", "Authorization", "Bearer "+token).
-		is(t, 404, `{"detail":"No such note"}`, promise).protects(t, "GET /own/8")
+		is(t, 404, `{"detail":"No such note"}`, promise).protects(t)
 	s.logged(t, "method=GET path=/own/8 status=404", promise)
 
 	// Who sends no token is refused, and so are other methods and other origins.
@@ -720,7 +681,6 @@ func TestPanics(t *testing.T) {
 	s := serveWithRoutes(t, newService(t), func(mux *http.ServeMux) {
 		// Before the answer has begun.
 		mux.HandleFunc("GET /panic", func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "7")
 			panic("a bug")
 		})
 		mux.Handle("GET /error", apiHandler(func(w http.ResponseWriter, r *http.Request) error {
@@ -738,12 +698,6 @@ func TestPanics(t *testing.T) {
 			w.WriteHeader(202) // is ignored
 			panic("a bug after the status")
 		})
-
-		mux.Handle("GET /late", apiHandler(func(w http.ResponseWriter, r *http.Request) error {
-			io.WriteString(w, "half of an answer")
-			http.NewResponseController(w).Flush()
-			return errors.New("a late error")
-		}))
 	})
 
 	// The client gets 500 in JSON. The log gets the cause.
@@ -751,9 +705,7 @@ func TestPanics(t *testing.T) {
 		"see answerPanics in main.go."
 	s.send("GET", "/panic", "").
 		is(t, 500, serverError, promise).
-		header(t, "Content-Type", asJSON, promise).
-		header(t, "Content-Length", "34",
-			"The 500 must not have the length of the handler's answer.")
+		header(t, "Content-Type", asJSON, promise)
 	s.logged(t, "reason=\"panic: a bug\\n", promise)
 	s.logged(t, "auth_test.go:", promise)
 	s.logged(t, "method=GET path=/panic status=500", promise)
@@ -768,23 +720,19 @@ func TestPanics(t *testing.T) {
 	// The client has half of an answer. It must see that the other half is missing.
 	const cut = "An answer that has begun must be cut off: nothing comes after it, and the log " +
 		"has its line."
-	for i, path := range []string{"/half", "/late"} {
-		conn := dial(t, s.url, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-		text, _ := io.ReadAll(conn)
-		check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
-			"GET %s came as\n%s\nwant its end after half of an answer", path, text)
-
-		req := fmt.Sprint("req=", 3+i)
-		s.logged(t, `msg="the answer was cut off" `+req, cut)
-		s.logged(t, "msg=request "+req+" method=GET path="+path+" status=200", cut)
-	}
-
-	conn := dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	conn := dial(t, s.url, "GET /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	text, _ := io.ReadAll(conn)
+	check(t, strings.HasSuffix(string(text), "half of an answer\r\n"), cut,
+		"GET /half came as\n%s\nwant its end after half of an answer", text)
+	s.logged(t, `msg="the answer was cut off" req=3`, cut)
+	s.logged(t, "msg=request req=3 method=GET path=/half status=200", cut)
+
+	conn = dial(t, s.url, "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	text, _ = io.ReadAll(conn)
 	check(t, !strings.Contains(string(text), "Internal Server Error"), cut,
 		"GET /status came as\n%s\nwant no second answer", text)
-	s.logged(t, "msg=request req=5 method=GET path=/status status=201", cut)
-	same(t, "lines about a cut answer", strings.Count(s.log.String(), "the answer was cut off"), 3,
+	s.logged(t, "msg=request req=4 method=GET path=/status status=201", cut)
+	same(t, "lines about a cut answer", strings.Count(s.log.String(), "the answer was cut off"), 2,
 		"Each answer that is cut off must be logged once.")
 }
 
@@ -806,13 +754,10 @@ func TestPreflights(t *testing.T) {
 			header(t, "Access-Control-Allow-Headers", "Authorization, Content-Type", promise)
 	}
 
-	const promise = "The preflight of another origin must be refused, and the log must name it: " +
-		"see refuseOtherOrigins in main.go."
-	preflight("/auth/me", other).is(t, 403, otherOrigin, promise).
+	const promise = "The preflight of another origin must be refused: see allowOrigins in main.go."
+	preflight("/auth/me", other).is(t, 405, `{"detail":"Method Not Allowed"}`, promise).
 		header(t, "Access-Control-Allow-Origin", "", promise).
 		header(t, "Access-Control-Allow-Methods", "", promise)
-	s.logged(t, `status=403 detail="Cross-origin request refused" `+
-		`reason="-allow-origin does not name `+other, promise)
 }
 
 // TestAllowedOrigin sends requests as a page of an allowed origin does.
@@ -897,7 +842,7 @@ func TestNoOrigins(t *testing.T) {
 				is(t, row.status, row.want,
 					"A page of another origin must not sign its visitor up: "+
 						"see refuseOtherOrigins in main.go.").
-				protects(t, row.request)
+				protects(t)
 		})
 	}
 }
@@ -1124,52 +1069,51 @@ func userLine(id int, name, hash string, active bool) string {
 		`"hashed_password":%q,"is_active":%t}`, id, name, name, hash, active)
 }
 
-// rounds expects that a log-in does so many rounds of bcrypt. The log says how many it did.
-func (s *service) rounds(t *testing.T, username, password, want, promise string) answer {
+// work expects that a log-in compares with a hash of cost 5. The log says which cost it had.
+func (s *service) work(t *testing.T, username, password string) answer {
 	t.Helper()
 	before := s.log.Len()
 	a := s.logInAs(username, password)
-	found := regexp.MustCompile(` rounds=(\d+) `).FindStringSubmatch(s.log.from(before) + " rounds=0 ")
-	same(t, "rounds of bcrypt for "+shorten(a.sent), found[1], want, promise)
+	compared := regexp.MustCompile(`msg="compared with bcrypt" req=\d+ cost=(\d+) `)
+	found := compared.FindStringSubmatch(s.log.from(before))
+	check(t, found != nil && found[1] == "5", equalWork,
+		"for %s the log says\n%s\nwant one comparison, with cost=5", shorten(a.sent), s.log.end())
 	return a
 }
 
-// workService has -cost 5, and users whose hashes have several costs and come from other programs.
-func workService(t *testing.T, more ...string) *service {
+// workService has -cost 5, and users whose hashes come from other programs.
+func workService(t *testing.T) *service {
 	s := newService(t)
-	s.server.store.cost = 5
+	s.server.cost = 5
 	passlib := "$2b" + newHash(t, password, 5)[3:]
 	htpasswd := "$2y" + newHash(t, password, 5)[3:]
 
 	lines := []string{
 		userLine(1, "enrico", newHash(t, password, 5), true),
-		userLine(2, "cheap", newHash(t, password, 4), true),
 		userLine(3, "longest", newHash(t, strings.Repeat("x", 72), 5), true),
-		userLine(4, "cyclic", newHash(t, "abcdefgh", 5), true),
 		userLine(5, "passlib", passlib, true),
 		userLine(6, "htpasswd", htpasswd, true),
 		userLine(7, "disabled", newHash(t, password, 5), false),
 	}
-	edit(t, s.path, "["+strings.Join(append(lines, more...), ",\n")+"]")
+	edit(t, s.path, "["+strings.Join(lines, ",\n")+"]")
 	return s
 }
 
 const equalWork = "A stranger must not learn from the time who has an account: " +
-	"each try does 2^cost rounds of bcrypt: see checkPassword and compare in auth.go."
+	"each try compares with a hash of the same cost: see checkPassword in auth.go."
 
-// TestSameWork counts the rounds of bcrypt of right and wrong log-ins. 2^5 is 32.
+// TestSameWork logs in, right and wrong. BenchmarkSameTime measures the time of that.
 func TestSameWork(t *testing.T) {
 	s := workService(t)
 
 	for _, row := range []struct{ name, username, password string }{
 		{"as always", "enrico", password},
-		{"a hash of a lower cost", "cheap", password},
 		{"a password of 72 bytes", "longest", strings.Repeat("x", 72)},
 		{"a hash by passlib", "passlib", password},
 		{"a hash by htpasswd", "htpasswd", password},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s.rounds(t, row.username, row.password, "32", equalWork).
+			s.work(t, row.username, row.password).
 				contains(t, 200, `"Login successful"`,
 					"The right password must log in, whatever has made its hash.")
 		})
@@ -1178,7 +1122,6 @@ func TestSameWork(t *testing.T) {
 	for _, row := range []struct{ name, username, password, reason string }{
 		{"a wrong password", "enrico", "wrong", "wrong password"},
 		{"a blank too many", "enrico", password + " ", "wrong password"},
-		{"a hash of a lower cost, wrong", "cheap", "wrong", "wrong password"},
 		{"an unknown user", "nobody", password, "unknown user"},
 		{"a blank in the name", "enrico ", password, "unknown user"},
 		{"a long name", strings.Repeat("x", 60_000), password, "unknown user"},
@@ -1188,7 +1131,7 @@ func TestSameWork(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			// The answer is the same, the work is the same, and only the log tells them apart.
 			s.log.forget()
-			s.rounds(t, row.username, row.password, "32", equalWork).
+			s.work(t, row.username, row.password).
 				is(t, 401, wrongLogin, equalAnswers).
 				header(t, "WWW-Authenticate", askForToken, sayHow)
 			s.logged(t, `reason="`+row.reason+`"`, "The log must say why a log-in is refused.")
@@ -1196,46 +1139,24 @@ func TestSameWork(t *testing.T) {
 	}
 }
 
-// TestDearHash has a hash that costs more than -cost. Every log-in takes that long. 2^6 is 64.
-func TestDearHash(t *testing.T) {
-	s := workService(t)
-	s.logInAs("enrico", password).contains(t, 200, `"Login successful"`,
-		"The right password must log in.")
-	check(t, !strings.Contains(s.log.String(), "level=WARN"), "A warning must have a reason.",
-		"the log has a warning, want none:\n%s", s.log.end())
-
-	s = workService(t, userLine(8, "dear", newHash(t, password, 6), true))
-	for _, name := range []string{"enrico", "cheap", "dear", "disabled", "nobody"} {
-		t.Run(name, func(t *testing.T) {
-			s.rounds(t, name, password, "64", equalWork)
-		})
-	}
-	s.logged(t, `level=WARN msg="a stored hash costs more than -cost: `+
-		`every log-in takes that long" highest=6`,
-		"If a hash makes every log-in slow, the log must say so.")
-}
-
-// TestImpossiblePasswords tries passwords that bcrypt can't tell from the right one: it reads 72
-// bytes, and abcdefgh\0abcdefgh has the same hash as abcdefgh. Sign-up takes none of them.
-func TestImpossiblePasswords(t *testing.T) {
+// TestLongPasswords tries passwords that begin with the right one. bcrypt reads only 72 bytes.
+func TestLongPasswords(t *testing.T) {
 	s := workService(t)
 	longest := strings.Repeat("x", 72)
 
-	for _, row := range []struct{ name, username, password string }{
-		{"73 bytes", "longest", longest + "x"},
-		{"73 bytes, not UTF-8", "longest", longest + "\xff"},
-		{"twice with a NUL between", "cyclic", "abcdefgh\x00abcdefgh"},
-		{"73 bytes of nobody", "nobody", longest + "x"},
+	for _, row := range []struct{ name, username, password, reason string }{
+		{"73 bytes", "longest", longest + "x", "wrong password"},
+		{"73 bytes, not UTF-8", "longest", longest + "\xff", "wrong password"},
+		{"73 bytes of nobody", "nobody", longest + "x", "unknown user"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			// The answer is that to a wrong password, at once.
-			const promise = "bcrypt can't tell such a password from the right one, so it must not be " +
-				"asked: see possiblePassword in auth.go."
-			s.rounds(t, row.username, row.password, "0", promise).
+			const promise = "bcrypt can't tell such a password from the right one, but it must be " +
+				"refused: see checkPassword in auth.go."
+			s.log.forget()
+			s.work(t, row.username, row.password).
 				is(t, 401, wrongLogin, promise).
 				header(t, "WWW-Authenticate", askForToken, sayHow)
-			s.logged(t, `reason="no user can have this password"`,
-				"The log must say why a log-in is refused.")
+			s.logged(t, `reason="`+row.reason+`"`, "The log must say why a log-in is refused.")
 		})
 	}
 }
@@ -1243,7 +1164,7 @@ func TestImpossiblePasswords(t *testing.T) {
 // TestBcryptError lets bcrypt fail: there is no cost 40.
 func TestBcryptError(t *testing.T) {
 	s := newService(t)
-	s.server.store.cost = 40
+	s.server.cost = 40
 	s.postSignup(lessonSignup).is(t, 500, serverError, "The client isn't told what fails inside.")
 	s.logged(t, `level=ERROR msg="refused the request" req=1 status=500 `+
 		`detail="Internal Server Error" reason="crypto/bcrypt: cost 40`,
@@ -1307,9 +1228,8 @@ func TestCrash(t *testing.T) {
 				"%s was told 201, and after a kill the file doesn't have it", name)
 		}
 
-		// The next start finds a whole file, and removes what the last one left.
+		// The next start finds a whole file.
 		p = start(t, "-cost", "4", "-users", p.path, secret)
-		onlyFile(t, p.path)
 		p.whoAmI(token).contains(t, 200, `"username":"enrico"`, "With AUTH_SECRET, tokens must outlive the process.")
 	}
 
@@ -1324,7 +1244,7 @@ func onlyFile(t testing.TB, path string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	must(t, err)
 	check(t, len(entries) == 1,
-		"No temporary file may stay: see writeTemp and removeLeftovers in store.go.",
+		"No temporary file may stay: see save in store.go.",
 		"the folder has %v\nwant only %s", entries, filepath.Base(path))
 }
 
@@ -1352,29 +1272,25 @@ func TestBrokenEdits(t *testing.T) {
 
 	for _, row := range []struct{ name, old, new, want string }{ // in the file, old becomes new
 		// The text is no JSON.
-		{"empty", both, "", `line 1: not valid JSON: unexpected end of JSON input`},
-		{"half a document", two[20:] + "\n]\n", "", `line 3: not valid JSON`},
-		{"no bracket", "]", "", `line 4: not valid JSON: unexpected end of JSON input`},
-		{"a comma too many", two, "", `line 4: not valid JSON`},
-		{"two commas", ",\n", ",\n,\n", `line 3: not valid JSON`},
-		{"a comma missing", ",\n", "\n", `line 3: not valid JSON`},
-		{"a second document", "]\n", "]\n[]\n", `line 5: not valid JSON: invalid character`},
+		{"empty", both, "", `line 1: unexpected end of JSON input`},
+		{"half a document", two[20:] + "\n]\n", "", `line 3: unexpected end of JSON input`},
+		{"no bracket", "]", "", `line 4: unexpected end of JSON input`},
+		{"a comma too many", two, "", `line 4: invalid character`},
+		{"two commas", ",\n", ",\n,\n", `line 3: invalid character`},
+		{"a comma missing", ",\n", "\n", `line 3: invalid character`},
+		{"a second document", "]\n", "]\n[]\n", `line 5: invalid character`},
 
 		// It is JSON, and no array of users.
-		{"an object", both, one, `line 1: not an array of users; an empty one is []`},
-		{"null alone", both, "null", `line 1: null is not an array of users; an empty one is []`},
+		{"an object", both, one, `line 1: json: cannot unmarshal object into Go value of type []main.user`},
 		{"null as a user", two, "null", `user 2 (""): id`},
 
 		// A user has a fault.
 		{"one id twice", `"id":2`, `"id":1`, `user 2 ("anna"): id is missing, below 1, or used`},
 		{"an id of 0", `"id":1`, `"id":0`, `user 1 ("enrico"): id is missing, below 1`},
-		{"an id of 1.5", `"id":1`, `"id":1.5`, `line 2: id has the wrong type: number 1.5`},
+		{"an id of 1.5", `"id":1`, `"id":1.5`,
+			`line 2: json: cannot unmarshal number 1.5 into Go struct field user.id of type int64`},
 		{"one name twice", `"anna"`, `"ENRICO"`, `user 2 ("ENRICO"): username`},
-		{"a long number", `"id":1`, `"id":1.` + strings.Repeat("5", 5000),
-			`line 2: id has the wrong type: number 1.5555`},
 		{"no name", `"anna"`, `""`, `user 2 (""): username`},
-		{"a long name", `"username":"anna","email":"anna@example.com"`,
-			`"username":"` + strings.Repeat("x", 5000) + `","email":""`, `user 2 ("xxxx`},
 		{"no e-mail", `"enrico@example.com"`, `""`, `user 1 ("enrico"): email is missing`},
 
 		// A hash, or the rest, has a fault.
@@ -1382,8 +1298,7 @@ func TestBrokenEdits(t *testing.T) {
 		{"a hash too short", hash, hash[:59], `user 1 ("enrico"): hashed_password`},
 		{"a hash of another alphabet", hash, hash[:59] + "!", `user 1 ("enrico"): hashed_password`},
 		{"a hash that takes hours", "$04$", "$31$", `user 1 ("enrico"): hashed_password`},
-		{"is_active misspelt", "is_active", "isactive", `user 1 ("enrico"): is_active`},
-		{"Latin-1", "anna", "\xfc", `line 3: not UTF-8: save the file as UTF-8`},
+		{"Latin-1", "anna", "\xfc", `not UTF-8: save the file as UTF-8`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newService(t)
@@ -1405,7 +1320,7 @@ func TestBrokenEdits(t *testing.T) {
 				"An edit with a fault must not be overwritten.")
 
 			// The log says it once, without the hash or the password.
-			want := s.path + ": " + row.want
+			want := `sign-ups get 503" err="` + s.path + ": " + row.want
 			log := strings.ReplaceAll(s.log.String(), `\"`, `"`)
 			check(t, strings.Count(log, want) == 1,
 				"The log must name a fault once: see reload in store.go.",
@@ -1422,7 +1337,8 @@ func TestBrokenEdits(t *testing.T) {
 			check(t, s.server.store.stamp != nil,
 				"A file with a fault must be read once, not at each look-up.",
 				"the store has no stamp of the file, want one")
-			_, err := openStore(s.path, 4, discard)
+			_, err := openStore(s.path, discard)
+			want = s.path + ": " + row.want
 			check(t, err != nil && strings.HasPrefix(err.Error(), want),
 				"The program must not start with a faulty file: see openStore in store.go.",
 				"at the start came %s\nwant %s", errorText(err), want)
@@ -1438,7 +1354,7 @@ func TestBrokenEdits(t *testing.T) {
 func TestCutFile(t *testing.T) {
 	both := strings.TrimSpace(twoUsers(newHash(t, password, 4)))
 	for n := range both {
-		if _, err := parse([]byte(both[:n]), 4); err == nil {
+		if _, err := parseUsers([]byte(both[:n])); err == nil {
 			t.Errorf("Half of a users file must not be taken for a whole one.\n"+
 				"came: no error for the first %d bytes of\n%s", n, both)
 		}
@@ -1451,38 +1367,15 @@ func TestLastOfMany(t *testing.T) {
 	for _, row := range []struct{ name, old, new, want string }{
 		{"no fault", "[", "[", "no error"},
 		{"a used id", `"id":5000,`, `"id":4999,`, `user 5000 ("user5000"): id`},
-		{"a missing bracket", "\n]", "", `line 5001: not valid JSON`},
+		{"a missing bracket", "\n]", "", `line 5001: unexpected end of JSON input`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, err := parse([]byte(replace(t, good, row.old, row.new)), 4)
+			_, err := parseUsers([]byte(replace(t, good, row.old, row.new)))
 			check(t, strings.HasPrefix(errorText(err), row.want),
 				"A fault must be named with its line or its user: see parse in store.go.",
 				"came %s\nwant %s", errorText(err), row.want)
 		})
 	}
-}
-
-// TestHugeFile makes the users file larger than 1 GB: with a hole, which needs no disk.
-func TestHugeFile(t *testing.T) {
-	s := newService(t)
-	s.signUpAs(t, "enrico")
-	token := s.tokenFor(t, "enrico")
-	must(t, os.Truncate(s.path, 1<<30+1))
-
-	const promise = "A users file over 1 GB must be refused, unread: see readText in store.go."
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	s.whoAmI(token).contains(t, 200, `"username":"enrico"`, promise)
-	s.postSignup(signupOf("anna")).is(t, 503, notStored, promise)
-	_, err := openStore(s.path, 4, discard)
-	runtime.ReadMemStats(&after)
-
-	refusal := strings.HasSuffix(errorText(err), "users.json has more than 1073741824 bytes")
-	check(t, refusal, promise,
-		"at the start came %s\nwant that it has more than 1073741824 bytes", errorText(err))
-	s.logged(t, "users.json has more than 1073741824 bytes", promise)
-	megabytes := (after.TotalAlloc - before.TotalAlloc) >> 20
-	check(t, megabytes < 100, promise, "it took %d MB of memory, want nearly none", megabytes)
 }
 
 // TestEdits edits the file as editors do. The next request sees it, and a sign-up keeps it.
@@ -1576,7 +1469,7 @@ func TestStamps(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	s := newStore(t, discard)
 	before := s.current()
-	_, err := s.create(t.Context(),
+	_, err := s.create(
 		user{Username: "enrico", Email: "a@b", HashedPassword: newHash(t, password, 4)})
 	must(t, err)
 
@@ -1588,61 +1481,6 @@ func TestSnapshot(t *testing.T) {
 	same(t, "the text of the old snapshot", string(before.text), "[]", promise)
 	check(t, s.current().named("Enrico") != nil, "The next look-up must see who signed up.",
 		"the new snapshot doesn't have Enrico, want user 1")
-}
-
-// TestUnseenMend mends a fault so that size and time of the file stay the same.
-func TestUnseenMend(t *testing.T) {
-	s := newService(t)
-	s.signUpAs(t, "enrico")
-	good := readFile(t, s.path)
-	old := time.Now().Add(-time.Hour).Truncate(time.Second)
-	write := func(text string) {
-		writeFile(t, s.path, text)
-		must(t, os.Chtimes(s.path, old, old))
-	}
-
-	// A fault, and its mend.
-	write(replace(t, good, `"is_active"`, `"is_actave"`))
-	s.postSignup(signupOf("anna")).is(t, 503, notStored, "A fault must not be overwritten.")
-	write(good)
-	const promise = "Once a fault is mended, all must go on, whatever the clock shows: " +
-		"see create in store.go."
-	s.postSignup(signupOf("anna")).contains(t, 201, "User created", promise)
-}
-
-// TestFaultEnds has a look-up that meets half of an edit. The next save ends the fault.
-func TestFaultEnds(t *testing.T) {
-	s := newStore(t, discard)
-	before := s.current()
-	s.readErr = errors.New("half of an edit")
-	enrico := &user{ID: 1, Username: "enrico", Email: "e@b", HashedPassword: newHash(t, password, 4)}
-	must(t, s.save(before, before.withUser(enrico, before.textWith(enrico))))
-
-	users, err := s.look()
-	check(t, err == nil && users.named("enrico") != nil,
-		"A save must end the fault that a look-up has met.",
-		"came %s\nwant no fault, and enrico", errorText(err))
-}
-
-// TestUnseenEdit edits the file and puts its old time back (touch -r). Look-ups can't see that.
-func TestUnseenEdit(t *testing.T) {
-	s := newService(t)
-	s.signUpAs(t, "enrico")
-	old := time.Now().Add(-time.Hour).Truncate(time.Second)
-	must(t, os.Chtimes(s.path, old, old))
-	token := s.tokenFor(t, "enrico")
-
-	edited := replace(t, readFile(t, s.path), "enrico@", "edited@")
-	writeFile(t, s.path, edited)
-	must(t, os.Chtimes(s.path, old, old))
-
-	// A sign-up compares the text. It starts over after that.
-	const promise = "An edit must not be overwritten, whatever the clock shows: " +
-		"see unedited in store.go."
-	s.postSignup(signupOf("anna")).is(t, 503, notStored, promise)
-	same(t, "the users file", readFile(t, s.path), edited, promise)
-	s.whoAmI(token).contains(t, 200, "edited@", promise)
-	s.signUpAs(t, "anna")
 }
 
 // TestGone takes the file away for a while. Nobody is forgotten.
@@ -1666,7 +1504,7 @@ func TestGone(t *testing.T) {
 		"users.json is gone: put it back, or begin without users: echo '[]' > ")
 
 	must(t, os.Mkdir(s.path, 0o700))
-	meanwhile(503, notStored, "users.json is not a file, but a folder, a pipe or a device")
+	meanwhile(503, notStored, "users.json: is a directory")
 	faults := strings.Count(s.log.String(), "users file has a fault: log-ins")
 	same(t, "faults in the log", faults, 2, "The log must name each fault once.")
 
@@ -1703,12 +1541,6 @@ func TestHandWritten(t *testing.T) {
 	same(t, "the users file", came, want,
 		"What a person wrote must stay as it is, and the next id follows the highest: "+
 			"see textWith in store.go, and see create in store.go.")
-
-	// There is no id above the highest.
-	edit(t, s.path, replace(t, text, `"id": 7`, `"id": 9223372036854775807`)+"]")
-	const promise = "If no id is left, a sign-up must be refused, not get a wrong one."
-	s.postSignup(signupOf("dora")).is(t, 503, notStored, promise)
-	s.logged(t, "no id is left after 9223372036854775807", promise)
 }
 
 // TestModes looks at the mode of the users file.
@@ -1731,48 +1563,34 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestLinks has a link to a link to the users file, and what a killed program left.
+// TestLinks has a link to a link to the users file.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "real.json"), filepath.Join(dir, "link")
 	writeFile(t, real, "[]")
-	writeFile(t, filepath.Join(dir, ".real.json.authflow-123"), "what a killed program left")
-	writeFile(t, filepath.Join(dir, ".real.json.note"), "what only looks like that")
-	others := filepath.Join(dir, ".other.json.authflow-1")
-	writeFile(t, others, "a save of another program")
 	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o700))
 	symlink(t, "../real.json", filepath.Join(dir, "etc", "users.json"))
 	symlink(t, filepath.Join("etc", "users.json"), link)
 
 	start(t, "-cost", "4", "-users", link).signUpAs(t, "enrico")
 
-	const promise = "A link must be followed, not replaced: see followLink in store.go."
+	const promise = "A link must be followed, not replaced: see openStore in store.go."
 	target, _ := os.Readlink(link)
 	same(t, "the link leads to", target, filepath.Join("etc", "users.json"), promise)
 	check(t, strings.Contains(readFile(t, real), "enrico"), promise,
 		"the file at the end of the links is\n%s\nwant enrico in it", readFile(t, real))
-	left, _ := filepath.Glob(filepath.Join(dir, ".real*"))
-	same(t, "files beside it", fmt.Sprint(left), "["+filepath.Join(dir, ".real.json.note")+"]",
-		"The start must remove what a killed program left, and no other file: "+
-			"see removeLeftovers in store.go.")
-	same(t, "the file of another users file", readFile(t, others), "a save of another program",
-		"The start must not touch the saves of another users file: "+
-			"see removeLeftovers in store.go.")
 }
 
 // TestNoUsersFile starts with what can't be a users file.
 func TestNoUsersFile(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	symlink(t, "missing", at("dangling"))
 	symlink(t, "self", at("self"))
-	must(t, exec.Command(need(t, "mkfifo"), at("pipe")).Run())
+	must(t, os.Mkdir(at("folder"), 0o700))
 
 	for _, row := range []struct{ name, want string }{
-		{"pipe", at("pipe") + " is not a file, but a folder, a pipe or a device"},
-		{"dangling", "the link " + at("dangling") + " leads nowhere: "},
-		{"self", "the link " + at("self") + " leads nowhere: "},
-		{"no/folder", "make the folder of the users file, or make it readable: "},
+		{"self", "open " + at("self") + ": too many levels of symbolic links: "},
+		{"folder", "read " + at("folder") + ": is a directory: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			status, stderr := runBriefly("", "-users", at(row.name))
@@ -1813,9 +1631,6 @@ func TestFullDisk(t *testing.T) {
 
 	mount(t, "-o", "remount,ro", dir)
 	fails("read-only file system")
-	start(t, "-users", p.path).logged(t,
-		`level=WARN msg="sign-ups will get 503: the users file's folder can't be written to"`,
-		"The start must say that no sign-up can work.")
 
 	mount(t, "-o", "remount,rw", dir)
 	mount(t, "--bind", p.path, p.path)
@@ -1834,7 +1649,7 @@ func TestSystemCalls(t *testing.T) {
 
 	// Each fsync shows what it syncs: fsync(7</tmp/x>).
 	folder := regexp.QuoteMeta(filepath.Dir(p.path))
-	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/\.users\.json\.authflow-\d+>\)` +
+	order := regexp.MustCompile(`(?s)fsync\(\d+<` + folder + `/users\.json\.new>\)` +
 		`.*rename.*/users\.json".*fsync\(\d+<` + folder + `>\)`)
 	check(t, order.MatchString(calls),
 		"201 means that the user is on the disk: a save must sync the file, rename it, and sync "+
@@ -1862,10 +1677,8 @@ func TestFailingDisk(t *testing.T) {
 		{"rename", "/^rename:error=EACCES", false,
 			503, notStored, "permission denied", false},
 
-		// After it, the user is in the file.
+		// After it, the user is in the file. Not every system can sync a folder.
 		{"sync of the folder", "fsync:error=EIO", true,
-			503, notStored, "the user is in the file, but a power cut may remove it: ", true},
-		{"a folder that can't be synced", "fsync:error=EINVAL", true,
 			201, `{"message":"User created","user_id":2}`, "", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -1907,11 +1720,11 @@ func TestFailingDisk(t *testing.T) {
 // answer.
 func signUpSlowly(t *testing.T, p *program, name, folder string) chan answer {
 	t.Helper()
-	before, _ := filepath.Glob(filepath.Join(folder, ".*.authflow-*"))
+	before, _ := filepath.Glob(filepath.Join(folder, "*.new"))
 	result := make(chan answer, 1)
 	go func() { result <- p.postSignup(signupOf(name)) }()
 	await(t, "a temporary file", func() bool {
-		now, _ := filepath.Glob(filepath.Join(folder, ".*.authflow-*"))
+		now, _ := filepath.Glob(filepath.Join(folder, "*.new"))
 		return len(now) > len(before)
 	})
 	return result
@@ -1942,93 +1755,27 @@ func TestSlowDisk(t *testing.T) {
 	answered.contains(t, 201, "User created", "A disk that is slow must still store.")
 }
 
-// TestEditDuringSave edits the file while a save writes, and while it compares.
+// TestEditDuringSave edits the file while a save writes.
 func TestEditDuringSave(t *testing.T) {
-	for _, row := range []struct {
-		name          string
-		slow          string // the system call
-		onlyUsersFile bool   // let it be slow for the users file, and not for others
-	}{
-		{"while the new file syncs", "fsync:delay_enter=300000", false},
-		{"while the text is compared", "read:delay_exit=300000", true},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			p := start(t, "-cost", "4")
-			p.signUpAs(t, "enrico")
-			token := p.tokenFor(t, "enrico")
+	t.Parallel()
+	p := start(t, "-cost", "4")
+	p.signUpAs(t, "enrico")
+	token := p.tokenFor(t, "enrico")
 
-			// The edit comes while the system call takes 0.3 s.
-			calls := filepath.Join(t.TempDir(), "calls")
-			args := []string{"-o", calls, "-e", "inject=" + row.slow}
-			if row.onlyUsersFile {
-				args = append(args, "-P", p.path)
-			}
-			stop := strace(t, p, args...)
-			result := signUpSlowly(t, p, "anna", filepath.Dir(p.path))
+	// The edit comes while the new file syncs, which takes 0.3 s.
+	stop := strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=300000")
+	result := signUpSlowly(t, p, "anna", filepath.Dir(p.path))
+	edited := replace(t, readFile(t, p.path), "enrico@", "edited@")
+	writeFile(t, p.path, edited)
+	answered := <-result
+	stop()
 
-			// Wait until the save has begun to read the file.
-			if row.onlyUsersFile {
-				await(t, "the reading of the users file", func() bool {
-					return strings.Contains(readFile(t, calls), "read(")
-				})
-			}
-			edited := replace(t, readFile(t, p.path), "enrico@", "edited@")
-			writeFile(t, p.path, edited)
-			answered := <-result
-			stop()
-
-			const promise = "An edit during a save must not be overwritten: see save in store.go."
-			answered.is(t, 503, notStored, promise)
-			same(t, "the users file", readFile(t, p.path), edited, promise)
-			p.logged(t, "users file was edited at the same moment", promise)
-			p.whoAmI(token).contains(t, 200, "edited@", promise)
-			onlyFile(t, p.path)
-		})
-	}
-}
-
-// TestLinkMoves lets the link lead to another file during a save.
-func TestLinkMoves(t *testing.T) {
-	for _, row := range []struct{ name, old, new string }{ // the other file has new for old
-		{"to another text", "enrico@", "edited@"},
-		{"to a copy", "enrico@", "enrico@"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-			link := filepath.Join(dir, "link")
-			writeFile(t, first, "[]")
-			symlink(t, first, link)
-			p := start(t, "-cost", "4", "-users", link)
-			p.signUpAs(t, "enrico")
-
-			// While a sign-up waits for the disk, the link gets another target.
-			before := readFile(t, first)
-			other := replace(t, before, row.old, row.new)
-			writeFile(t, second, other)
-			stop := strace(t, p, "-o", os.DevNull, "-e", "inject=fsync:delay_enter=300000")
-			result := signUpSlowly(t, p, "anna", dir)
-			symlink(t, second, link+"~")
-			must(t, os.Rename(link+"~", link))
-			answered := <-result
-			stop()
-
-			const promise = "What was answered 201 must be in the file that the link names: " +
-				"see replace in store.go."
-			answered.is(t, 503, notStored, promise)
-			same(t, "the first file", readFile(t, first), before, promise)
-			same(t, "the second file", readFile(t, second), other, promise)
-
-			// The next one is in the second file, and the link is still one.
-			p.signUpAs(t, "carla")
-			check(t, strings.Contains(readFile(t, second), "carla"), promise,
-				"carla was told 201, and the second file is\n%s", readFile(t, second))
-			target, _ := os.Readlink(link)
-			same(t, "the link leads to", target, second, promise)
-		})
-	}
+	const promise = "An edit during a save must not be overwritten: see replace in store.go."
+	answered.is(t, 503, notStored, promise)
+	same(t, "the users file", readFile(t, p.path), edited, promise)
+	p.logged(t, "users file was edited at the same moment", promise)
+	p.whoAmI(token).contains(t, 200, "edited@", promise)
+	onlyFile(t, p.path)
 }
 
 // TestBeside asks who am I and logs in, beside sign-ups and edits. With go test -race, it fails if
@@ -2038,7 +1785,7 @@ func TestBeside(t *testing.T) {
 	s.signUpAs(t, "enrico")
 	token := s.tokenFor(t, "enrico")
 	const promise = "Look-ups, sign-ups and edits at the same time must not disturb each other: " +
-		"see look in store.go."
+		"see current in store.go."
 
 	// If this test fails, this line stands above the report of the race detector.
 	t.Log(promise)
@@ -2088,9 +1835,6 @@ func refused(t testing.TB, status int, stderr string, wantStatus int, want strin
 
 // TestUsage runs authflow with wrong flags.
 func TestUsage(t *testing.T) {
-	const cost = "it must be a whole number from 4 to 16"
-	const ttl = "it must be at least 1s, in h, m and s, such as 24h or 1h30m"
-
 	for _, row := range []struct {
 		args []string
 		want string
@@ -2098,19 +1842,16 @@ func TestUsage(t *testing.T) {
 		// What is no flag, or no value of one.
 		{[]string{"-nosuch"}, "flag provided but not defined: -nosuch"},
 		{[]string{"serve"}, `unexpected argument "serve": there are only flags`},
-		{[]string{"-v=maybe"}, `invalid boolean value "maybe" for -v: write -v, or leave it out`},
-		{[]string{"-cost", "3"}, `invalid value "3" for flag -cost: ` + cost},
-		{[]string{"-cost", "17"}, `invalid value "17" for flag -cost: ` + cost},
-		{[]string{"-cost", "x"}, `invalid value "x" for flag -cost: ` + cost},
-		{[]string{"-token-ttl", "30d"}, `invalid value "30d" for flag -token-ttl: ` + ttl},
-		{[]string{"-token-ttl", "999ms"}, `invalid value "999ms" for flag -token-ttl: ` + ttl},
+		{[]string{"-v=maybe"}, `invalid boolean value "maybe" for -v: `},
+		{[]string{"-cost", "3"}, "-cost must be from 4 to 16"},
+		{[]string{"-cost", "17"}, "-cost must be from 4 to 16"},
+		{[]string{"-cost", "x"}, `invalid value "x" for flag -cost: `},
+		{[]string{"-token-ttl", "30d"}, `invalid value "30d" for flag -token-ttl: `},
+		{[]string{"-token-ttl", "999ms"}, "-token-ttl must be at least 1s"},
 
 		// What doesn't go together, or can't work.
-		{[]string{"-addr", ""}, `-addr "" must be host:port, such as 127.0.0.1:8000`},
-		{[]string{"-addr", "127.0.0.1"}, `-addr "127.0.0.1" must be host:port`},
-		{[]string{"-addr", "127.0.0.1:"}, `-addr "127.0.0.1:" must be host:port`},
-		{[]string{"-addr", "127.0.0.1:70000"}, `-addr "127.0.0.1:70000" must be host:port`},
-		{[]string{"-users", ""}, "-users must name a file"},
+		{[]string{"-addr", ""}, "-addr and -users must not be empty"},
+		{[]string{"-users", ""}, "-addr and -users must not be empty"},
 		{[]string{"-tls-cert", "cert.pem"}, "-tls-cert and -tls-key go together"},
 		{[]string{"-tls-key", "key.pem"}, "-tls-cert and -tls-key go together"},
 	} {
@@ -2123,13 +1864,11 @@ func TestUsage(t *testing.T) {
 	// Browsers never send these as an origin.
 	for _, origin := range []string{
 		"*", "null", "localhost:5173", "http://a.b/", "http://A.b", "https://*.b",
-		"http://example.com:80", "https://example.com:443", "http://example.com:080", "http://[:::]",
 	} {
 		t.Run("-allow-origin "+origin, func(t *testing.T) {
 			status, stderr := runBriefly("", "-allow-origin", origin)
 			refused(t, status, stderr, 2, `authflow: invalid value "`+origin+`" for flag `+
-				`-allow-origin: it must be as browsers send it: in lower case, without path and `+
-				`default port, such as http://localhost:5173`)
+				`-allow-origin: it must be in lower case, without path: http://localhost:5173`)
 		})
 	}
 }
@@ -2197,7 +1936,7 @@ func TestDefaults(t *testing.T) {
 		{"-addr", c.addr, "127.0.0.1:8000", `"127.0.0.1:8000"`},
 		{"-users", c.users, "users.json", `"users.json"`},
 		{"-cost", strconv.Itoa(c.cost), "12", "12"},
-		{"-token-ttl", c.tokenTTL.String(), "1h0m0s", "1h"},
+		{"-token-ttl", c.tokenTTL.String(), "1h0m0s", "1h0m0s"},
 		{"-allow-origin", strings.Join(c.origins, " "), "", ""},
 		{"-tls-cert", c.tlsCert, "", ""},
 		{"-tls-key", c.tlsKey, "", ""},
@@ -2344,27 +2083,6 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestLogReaderEnds reads one line of the log and goes away, as in authflow 2>&1 | head -1.
-func TestLogReaderEnds(t *testing.T) {
-	log, stderr, err := os.Pipe()
-	must(t, err)
-	secret := "AUTH_SECRET=" + strings.Repeat("s", 32)
-	p := launchInto(t, stderr, secret, "-cost", "10")
-	stderr.Close() // the program has its own copy
-
-	line, err := bufio.NewReader(log).ReadString('\n')
-	must(t, err)
-	log.Close()
-	_, p.url, _ = strings.Cut(line, "msg=listening url=")
-	p.url, _, _ = strings.Cut(p.url, " ")
-
-	const promise = "A log that nobody reads must stop nothing: see main in main.go."
-	for range 3 {
-		p.send("GET", "/healthz", "").is(t, 200, `{"status":"ok"}`, promise)
-	}
-	p.postSignup(lessonSignup).is(t, 201, userCreated, promise)
-}
-
 // TestTLS serves HTTPS, with a certificate of httptest.
 func TestTLS(t *testing.T) {
 	other := httptest.NewTLSServer(nil)
@@ -2505,23 +2223,22 @@ func TestSteps(t *testing.T) {
 
 	log = steps("-v")
 	for _, want := range []string{
-		`source=auth\.go:\d+ msg="refused the request" req=1 status=401 ` +
+		`msg="refused the request" req=1 status=401 ` +
 			`detail="Could not validate credentials" reason="the signature doesn't fit"`,
-		`source=main\.go:\d+ msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+`,
-		`source=main\.go:\d+ msg="refused the request" req=2 status=403 detail="Cross-origin request refused" `,
-		`source=auth\.go:\d+ msg="compared with bcrypt" req=3 rounds=16 took=\S+`,
-		`source=auth\.go:\d+ msg="refused the request" req=3 status=401 ` +
+		`msg=request req=1 method=GET path=/auth/me status=401 took=\S+ addr=127\.0\.0\.1:\d+`,
+		`msg="refused the request" req=2 status=403 detail="Cross-origin request refused" `,
+		`msg="compared with bcrypt" req=3 cost=4 took=\S+`,
+		`msg="refused the request" req=3 status=401 ` +
 			`detail="Invalid credentials" reason="unknown user"`,
-		`source=auth\.go:\d+ msg="refused the request" req=13 status=429 detail="Too many failed log-ins"`,
+		`msg="refused the request" req=13 status=429 detail="Too many failed log-ins"`,
 	} {
 		check(t, regexp.MustCompile(want).MatchString(log),
-			"-v must tell each step and each refusal, with its line of the source.",
+			"-v must tell each step and each refusal.",
 			"the log is\n%s\nwant a line like\n%s", lastLines(log), want)
 	}
 }
 
-// TestRefusalsHaveLines refuses a request for each reason. With -v, the log names a line of the
-// source. Whoever opens the file there must find the refusal.
+// TestRefusalsHaveLines refuses a request for each reason. With -v, the log has a line.
 func TestRefusalsHaveLines(t *testing.T) {
 	log := &output{}
 	s := newServiceWith(t, newLogger(log, true), log)
@@ -2539,9 +2256,8 @@ func TestRefusalsHaveLines(t *testing.T) {
 		{"a broken body", signup + "\r\nTransfer-Encoding: chunked", "zz\r\n", "status=400"},
 
 		// Names, passwords and tokens.
-		{"a name that is taken", signup, lessonSignup, "status=400"},
+		{"a name that is taken", signup, lessonSignup, "status=400 .*exists"},
 		{"a wrong password", login, "username=enrico&password=x", "status=401 .*Invalid"},
-		{"an impossible password", login, "username=enrico&password=%00", "status=401 .*Invalid"},
 		{"no token", "GET /auth/me", "", "status=401 .*Not authenticated"},
 		{"a wrong token", "GET /auth/me\r\nAuthorization: Bearer x", "", "status=401 .*validate"},
 
@@ -2593,22 +2309,13 @@ func TestLateRefusalsHaveLines(t *testing.T) {
 	})
 }
 
-// hasLine expects that the log has a refusal, with the line of the source that refuses.
+// hasLine expects that the log has a refusal.
 func hasLine(t *testing.T, log, logged string) {
 	t.Helper()
-	refusal := regexp.MustCompile(`source=(\w+\.go):(\d+) msg="refused the request" req=\d+ ` + logged)
-	found := refusal.FindStringSubmatch(log)
-	if found == nil {
-		t.Fatalf("With -v, each refusal must be in the log: see logRefusal in auth.go.\n"+
-			"the log has\n%s\nwant %s", lastLines(log), refusal)
-	}
-
-	lines := strings.Split(readFile(t, found[1]), "\n")
-	n, _ := strconv.Atoi(found[2])
-	line := lines[max(0, min(n, len(lines))-1)]
-	check(t, strings.Contains(line, "refuse("),
-		"The log must name the line that refuses: see refuse in auth.go.",
-		"source=%s:%d is\n%s\nwant a line with refuse(", found[1], n, line)
+	refusal := regexp.MustCompile(`msg="refused the request" req=\d+ ` + logged)
+	check(t, refusal.MatchString(log),
+		"With -v, each refusal must be in the log: see writeError in auth.go.",
+		"the log has\n%s\nwant %s", lastLines(log), refusal)
 }
 
 // throttledWhileWaiting logs in as waiter. While that waits for a slot, ten other tries fail.
@@ -2626,14 +2333,14 @@ func (s *service) throttledWhileWaiting(t *testing.T) {
 	})
 
 	for range 10 {
-		s.server.throttle.record(newThrottleKey("waiter", "127.0.0.1:1"), false, now)
+		s.server.throttle.checkAndCount(newThrottleKey("waiter", "127.0.0.1:1"), false, now)
 	}
 	for range processors {
 		<-s.server.hashing.slots
 	}
 	answered := <-result
 	answered.is(t, 429, tooManyTries,
-		"Of parallel tries, no more may be answered than one by one: see record in auth.go.").
+		"Of parallel tries, no more may be answered than one by one: see count in auth.go.").
 		header(t, "Retry-After", "60", sayWhen)
 }
 
@@ -2649,146 +2356,79 @@ func fillLine(t *testing.T, line *semaphore, send func(ctx context.Context, clie
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan map[int]int)
 
-	// A save is hashed first. So that no hash has to wait, fifty come at a time.
-	for half := range 2 {
-		waiting := int64(50*half + 50)
-		go func() {
-			ended <- together(50, func(i int) int { send(ctx, 50*half+i); return 0 })
-		}()
-		await(t, "a longer line", func() bool { return line.waiting.Load() == waiting })
-	}
+	go func() {
+		ended <- together(100, func(i int) int { send(ctx, i); return 0 })
+	}()
+	await(t, "a longer line", func() bool { return line.waiting.Load() == 100 })
 	return func() {
 		cancel()
-		<-ended
 		<-ended
 	}
 }
 
-// TestLines fills the slots and the line of hashes, and those of saves. The others are served.
+// TestLines fills the slots and the line of hashes. The others are served.
 func TestLines(t *testing.T) {
-	for _, row := range []struct {
-		name       string
-		line       func(s *service) *semaphore
-		path, kind string
-		body       func(client int) string
-	}{
-		// The requests that need a slot.
-		{"hashes",
-			func(s *service) *semaphore { return s.server.hashing },
-			"/auth/login", asForm,
-			func(int) string { return "username=enrico&password=wrong" }},
-		{"saves",
-			func(s *service) *semaphore { return s.server.store.saving },
-			"/auth/signup", asJSON,
-			func(client int) string { return signupOf(fmt.Sprint("user", client)) }},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newService(t)
-			s.signUpAs(t, "enrico")
-			token := s.tokenFor(t, "enrico")
+	s := newService(t)
+	s.signUpAs(t, "enrico")
+	token := s.tokenFor(t, "enrico")
+	const form = "username=enrico&password=wrong"
 
-			// A hundred wait.
-			line := row.line(s)
-			var once sync.Once // a hundred messages would say no more than one
-			hangUp := fillLine(t, line, func(ctx context.Context, client int) {
-				body := strings.NewReader(row.body(client))
-				r, _ := http.NewRequestWithContext(ctx, "POST", s.url+row.path, body)
-				r.Header.Set("Content-Type", row.kind)
-				if resp, err := hangingUp.Do(r); err == nil {
-					resp.Body.Close()
-					once.Do(func() {
-						t.Errorf("Who has no slot must wait in the line: see checkPassword in auth.go "+
-							"and see create in store.go.\nsent: POST %s, while all slots are taken\n"+
-							"came: %d\nwant: no answer yet", row.path, resp.StatusCode)
-					})
-				}
+	// A hundred wait.
+	line := s.server.hashing
+	var once sync.Once // a hundred messages would say no more than one
+	hangUp := fillLine(t, line, func(ctx context.Context, client int) {
+		r, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/auth/login", strings.NewReader(form))
+		r.Header.Set("Content-Type", asForm)
+		if resp, err := hangingUp.Do(r); err == nil {
+			resp.Body.Close()
+			once.Do(func() {
+				t.Errorf("Who has no slot must wait in the line: see authenticate in auth.go.\n"+
+					"sent: POST /auth/login, while all slots are taken\n"+
+					"came: %d\nwant: no answer yet", resp.StatusCode)
 			})
+		}
+	})
 
-			// The next one is refused at once. Who needs no slot is served.
-			const promise = "At most 100 requests may wait, and the others must be served: " +
-				"see acquire in store.go."
-			s.send("POST", row.path, row.body(100), "Content-Type", row.kind).
-				is(t, 503, tooBusy, promise).header(t, "Retry-After", "5", sayWhen)
-			s.whoAmI(token).contains(t, 200, `"username":"enrico"`, promise)
+	// The next one is refused at once. Who needs no slot is served.
+	const promise = "At most 100 requests may wait, and the others must be served: " +
+		"see acquire in auth.go."
+	s.postLogin(form).is(t, 503, tooBusy, promise).header(t, "Retry-After", "5", sayWhen)
+	s.whoAmI(token).contains(t, 200, `"username":"enrico"`, promise)
 
-			// All hang up. They leave the line, and the log doesn't call them too busy.
-			before := s.log.Len()
-			hangUp()
-			const leave = "A client that hangs up must leave the line, and the log must say so: " +
-				"see answerTo in auth.go."
-			await(t, "an empty line. "+leave, func() bool { return line.waiting.Load() == 0 })
-			s.logged(t, "path="+row.path+" status=499", leave)
-			await(t, "their lines of the log", func() bool {
-				return strings.Count(s.log.from(before), "path="+row.path+" status=499") == 100
-			})
-			log := s.log.from(before)
-			const hungUp = `status=499 detail="Client closed request" ` +
-				`reason="the client has hung up"`
-			same(t, "clients that hung up", strings.Count(log, hungUp), 100, leave)
-			same(t, "clients that were too busy", strings.Count(log, "oo busy"), 0, leave)
+	// All hang up. They leave the line.
+	before := s.log.Len()
+	hangUp()
+	const leave = "A client that hangs up must leave the line: see acquire in auth.go."
+	await(t, "an empty line. "+leave, func() bool { return line.waiting.Load() == 0 })
+	await(t, "their lines of the log", func() bool {
+		return strings.Count(s.log.from(before), "path=/auth/login status=503") == 100
+	})
 
-			// The slots are all free again, and those above were no failures of enrico's.
-			for range cap(line.slots) {
-				<-line.slots
-			}
-			same(t, "slots that are taken", len(line.slots), 0, leave)
-			s.signUpAs(t, "anna")
-			s.logInAs("enrico", password).withoutToken().is(t, 200, loggedIn, leave)
-		})
+	// The slots are all free again, and those above were no failures of enrico's.
+	for range cap(line.slots) {
+		<-line.slots
 	}
+	same(t, "slots that are taken", len(line.slots), 0, leave)
+	s.signUpAs(t, "anna")
+	s.logInAs("enrico", password).withoutToken().is(t, 200, loggedIn, leave)
 }
 
 // TestPatience waits in a line, by synctest's clock.
 func TestPatience(t *testing.T) {
-	for _, row := range []struct {
-		name  string
-		line  func(s *server) *semaphore
-		slots int
-	}{
-		{"hashes", func(s *server) *semaphore { return s.hashing }, processors},
-		{"saves", func(s *server) *semaphore { return s.store.saving }, 1},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newServer(newStore(t, discard), nil, time.Hour)
-				for range row.slots {
-					row.line(s).slots <- struct{}{}
-				}
-
-				const promise = "A request may wait 15 s in a line, then it must get 503: " +
-					"see acquire in store.go."
-				began := time.Now()
-				handle(s, signupRequestFrom("192.0.2.1:1", lessonSignup)).is(t, 503, tooBusy,
-					promise).
-					header(t, "Retry-After", "5", sayWhen)
-				same(t, "the wait", time.Since(began), 15*time.Second, promise)
-			})
-		})
-	}
-}
-
-// TestNoSlotForNobody asks for a slot for a client that has hung up. A slot is free.
-func TestNoSlotForNobody(t *testing.T) {
-	hungUp, cancel := context.WithCancel(t.Context())
-	cancel()
-	line := newSemaphore(1)
-
-	for range 50 { // if it were a matter of chance, 50 tries would show it
-		release, err := line.acquire(hungUp)
-		if !errors.Is(err, context.Canceled) || release != nil || len(line.slots) != 0 {
-			t.Fatalf("A client that has hung up must get no slot: see acquire in store.go.\n"+
-				"came %s and %d slots that are taken\nwant context canceled, and none",
-				errorText(err), len(line.slots))
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(newStore(t, discard), nil, time.Hour, 4)
+		for range processors {
+			s.hashing.slots <- struct{}{}
 		}
-	}
-	same(t, "requests in the line", line.waiting.Load(), 0,
-		"Who has left the line must not be counted.")
 
-	// The next client gets the slot, and gives it back.
-	release, err := line.acquire(t.Context())
-	must(t, err)
-	release()
-	same(t, "slots that are taken", len(line.slots), 0, "Who is done must give the slot back.")
+		const promise = "A request may wait 15 s in a line, then it must get 503: " +
+			"see acquire in auth.go."
+		began := time.Now()
+		handle(s, signupRequestFrom("192.0.2.1:1", lessonSignup)).
+			is(t, 503, tooBusy, promise).
+			header(t, "Retry-After", "5", sayWhen)
+		same(t, "the wait", time.Since(began), 15*time.Second, promise)
+	})
 }
 
 // A guesser tries passwords by a clock that the test sets.
@@ -2799,11 +2439,11 @@ type guesser struct {
 
 func newGuesser(t *testing.T) *guesser {
 	t.Helper()
-	s := newServer(newStore(t, discard), []byte("the key"), time.Hour)
+	s := newServer(newStore(t, discard), []byte("the key"), time.Hour, 4)
 	g := &guesser{s, time.Unix(1_800_000_000, 0)}
 	g.now = func() time.Time { return g.clock }
 	hash := newHash(t, password, 4)
-	_, err := g.store.create(t.Context(),
+	_, err := g.store.create(
 		user{Username: "enrico", Email: "e@b", HashedPassword: hash, IsActive: true})
 	must(t, err)
 	return g
@@ -2943,7 +2583,7 @@ func TestThrottleMemory(t *testing.T) {
 	g := newGuesser(t)
 	most := 0
 	for i := range 10_100 {
-		g.throttle.record(newThrottleKey(fmt.Sprint(i), home), false, g.clock)
+		g.throttle.checkAndCount(newThrottleKey(fmt.Sprint(i), home), false, g.clock)
 		most = max(most, len(g.throttle.counts))
 	}
 	same(t, "the most pairs that were remembered", most, 10_000,
@@ -2967,7 +2607,7 @@ func TestTogether(t *testing.T) {
 	} {
 		answers := together(40, func(int) int { return s.logInAs("anna", row.password).status })
 		same(t, "answers to 40 log-ins with "+row.password+", by status", fmt.Sprint(answers), row.want,
-			"Of parallel tries, no more may be answered than one by one: see record in auth.go.")
+			"Of parallel tries, no more may be answered than one by one: see count in auth.go.")
 	}
 }
 
@@ -3017,7 +2657,7 @@ func TestSlowClients(t *testing.T) {
 // network is waited for.
 func servePipe(t *testing.T) net.Conn {
 	ours, theirs := net.Pipe()
-	handler := newHandler(newServer(newStore(t, discard), nil, time.Hour), nil, discard)
+	handler := newHandler(newServer(newStore(t, discard), nil, time.Hour, 4), nil, discard)
 	srv := newHTTPServer(handler, discard)
 	listener := make(pipeListener, 1)
 	listener <- theirs
@@ -3122,7 +2762,7 @@ func TestREADME(t *testing.T) {
 	// Of the log, leave out what differs from run to run.
 	p.kill()
 	_, log, _ := strings.Cut(p.log.String(), "users="+p.path+"\n")
-	volatile := regexp.MustCompile(`time=\S+ |source=\S+ |took=\S+|addr=\S+`)
+	volatile := regexp.MustCompile(`time=\S+ |took=\S+|addr=\S+`)
 	steps := regexp.MustCompile("(?s)\n```text\n(.*?)```").FindStringSubmatch(readme)
 	if steps == nil {
 		t.Fatal("The README must show in a text block what -v logs.")
@@ -3942,26 +3582,26 @@ func FuzzUsersFile(f *testing.F) {
 		f.Add(seed)
 	}
 	path := filepath.Join(f.TempDir(), "users.json")
-	place := regexp.MustCompile(`users\.json: (line \d+|user \d+ \(".*"\)): .+$`)
+	place := regexp.MustCompile(`users\.json: (line \d+|user \d+ \(".*"\)|not UTF-8): .+$`)
 
 	f.Fuzz(func(t *testing.T, text string) {
 		writeFile(t, path, text)
-		s, err := openStore(path, 4, discard)
+		s, err := openStore(path, discard)
 		if err != nil {
 			check(t, place.MatchString(err.Error()), "A fault must have a line or a user.",
 				"the file %q came with %s\nwant something like %s", text, errorText(err), place)
 			return
 		}
 
-		_, err = s.create(t.Context(),
+		_, err = s.create(
 			user{Username: "fuzz-user", Email: "a@b", HashedPassword: hash, IsActive: true})
 		if err != nil {
-			check(t, errors.Is(err, errExists) || strings.Contains(err.Error(), "no id is left"),
+			check(t, errors.Is(err, errExists),
 				"A file without a fault must take one more user: see create in store.go.",
 				"the file %q came with %v", text, err)
 			return
 		}
-		again, err := openStore(path, 4, discard)
+		again, err := openStore(path, discard)
 		must(t, err)
 		same(t, fmt.Sprintf("the users after a save into %q", text), usersOf(again), usersOf(s),
 			"The file must have what the store has.")
@@ -4113,27 +3753,27 @@ func BenchmarkMe(b *testing.B) {
 // right password. Other programs make some tries slow, so the fastest of several counts.
 func BenchmarkSameTime(b *testing.B) {
 	const cost = 8
-	hash, cheap := newHash(b, password, cost), newHash(b, password, cost-2)
-	fastest := func(hash, password string) float64 {
+	s := newServer(newStore(b, discard), nil, time.Hour, cost)
+	edit(b, s.store.path, "["+userLine(1, "enrico", newHash(b, password, cost), true)+"]")
+	ctx := context.WithValue(context.Background(), loggerKey{}, discard)
+	fastest := func(username, password string) float64 {
 		best := time.Hour
 		for range 20 {
 			start := time.Now()
-			compare(hash, password, cost)
+			s.checkPassword(ctx, loginRequest{username, password})
 			best = min(best, time.Since(start))
 		}
 		return best.Seconds()
 	}
 
-	var right, wrong, unknown, cheaper float64
+	var right, wrong, unknown float64
 	for b.Loop() {
-		right += fastest(hash, password)
-		wrong += fastest(hash, "wrong")
-		unknown += fastest("", password)
-		cheaper += fastest(cheap, password)
+		right += fastest("enrico", password)
+		wrong += fastest("enrico", "wrong")
+		unknown += fastest("nobody", password)
 	}
 	b.ReportMetric(wrong/right, "wrong/right")
 	b.ReportMetric(unknown/right, "unknown/right")
-	b.ReportMetric(cheaper/right, "cheaper-hash/right")
 }
 
 // BenchmarkManyUsers compares 100,000 users with none, and reading them with json.Unmarshal.
@@ -4157,8 +3797,8 @@ func BenchmarkManyUsers(b *testing.B) {
 			measure("many", func() { q.signUpAs(b, name) })
 		}
 		measure("unmarshal", func() { must(b, json.Unmarshal(text, new([]user))) })
-		measure("parse", func() { _, err := parse(text, 12); must(b, err) })
-		measure("fault", func() { parse(text[:len(text)-2], 12) }) // without the last bracket
+		measure("parse", func() { _, err := parseUsers(text); must(b, err) })
+		measure("fault", func() { parseUsers(text[:len(text)-2]) }) // without the last bracket
 	}
 	b.ReportMetric(float64(took["many"])/float64(took["none"]), "many/none")
 	b.ReportMetric(float64(took["parse"])/float64(took["unmarshal"]), "parse/unmarshal")
@@ -4229,7 +3869,7 @@ func newService(t testing.TB, origins ...string) *service {
 	return newServiceWith(t, newTestLogger(log), log, origins...)
 }
 
-// newTestLogger logs what -v does, without the lines of the source.
+// newTestLogger logs what -v does.
 func newTestLogger(log io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
@@ -4237,10 +3877,10 @@ func newTestLogger(log io.Writer) *slog.Logger {
 func newServiceWith(t testing.TB, logger *slog.Logger, log *output, origins ...string) *service {
 	t.Helper()
 	users := newStore(t, logger)
-	s := newServer(users, []byte("the key"), time.Hour)
+	s := newServer(users, []byte("the key"), time.Hour, 4)
 	t.Cleanup(func() { // after the last answer
-		same(t, "slots that are still taken", len(s.hashing.slots)+len(users.saving.slots), 0,
-			"Who is done must give the slot back, after an error too: see acquire in store.go.")
+		same(t, "slots that are still taken", len(s.hashing.slots), 0,
+			"Who is done must give the slot back, after an error too: see acquire in auth.go.")
 	})
 	return &service{api{serveOn(t, newHandler(s, origins, logger)), users.path, log}, s}
 }
@@ -4248,7 +3888,7 @@ func newServiceWith(t testing.TB, logger *slog.Logger, log *output, origins ...s
 // newStore opens a users file that doesn't exist yet.
 func newStore(t testing.TB, log *slog.Logger) *store {
 	t.Helper()
-	users, err := openStore(filepath.Join(t.TempDir(), "users.json"), 4, log)
+	users, err := openStore(filepath.Join(t.TempDir(), "users.json"), log)
 	must(t, err)
 	return users
 }
@@ -4645,7 +4285,7 @@ func (a answer) header(t testing.TB, name, value, promise string) answer {
 }
 
 // protects expects the headers that each answer of the API has.
-func (a answer) protects(t testing.TB, request string) {
+func (a answer) protects(t testing.TB) {
 	t.Helper()
 	const promise = "Each answer of the API must be JSON, and must protect who opens it in a " +
 		"browser: see setHeaders in main.go."
@@ -4657,10 +4297,8 @@ func (a answer) protects(t testing.TB, request string) {
 		"see allowOrigins in main.go."
 	a.header(t, "Access-Control-Allow-Origin", "", noOrigin)
 	a.header(t, "Vary", "", noOrigin)
-	if strings.Contains(request, " /auth/") {
-		a.header(t, "Cache-Control", "no-store",
-			"Nobody may keep tokens and users: see setHeaders in main.go.")
-	}
+	a.header(t, "Cache-Control", "no-store",
+		"Nobody may keep tokens and users: see setHeaders in main.go.")
 }
 
 // withoutToken replaces the token by …, so that the answer can be compared.
