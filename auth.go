@@ -8,7 +8,7 @@ package main
 //   - A request with that token is a request of that user. The server keeps no sessions.
 //
 // First come the handlers, then their parts in this order: errors and answers, passwords, tokens.
-// "The lesson" is FastAPI's "Signup and Login Endpoints".
+// "The lesson" is one about FastAPI, "Signup and Login Endpoints", which this program retells in Go.
 
 import (
 	"context"
@@ -50,7 +50,7 @@ type server struct {
 	cost     int              // of new bcrypt hashes: 12 means 2^12 rounds
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle        // slows down the guessing of passwords
-	hashing  *semaphore       // lets only a few requests use bcrypt at the same time
+	hashing  *semaphore       // has a slot for each processor; bcrypt needs one
 }
 
 func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
@@ -67,8 +67,9 @@ func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server 
 
 // signup stores a new user: POST /auth/signup with JSON.
 //
-// An error is an answer, too: see refuse, below. readBody refuses a body that is no JSON (415), is
-// too large (413) or doesn't come to its end (400). parseSignup refuses wrong input (422).
+// An error is an answer, too: refuse makes it, with adds a header, and because adds a reason for the
+// log. readBody refuses another Content-Type (415), and a body that is too large (413) or doesn't
+// come to its end (400). parseSignup refuses wrong input (422), and hash may be too busy (503).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, "application/json")
 	if err != nil {
@@ -93,7 +94,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, errExists) {
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
-	if err != nil { // the users file or its disk has a fault, or somebody has just edited the file
+	if err != nil { // such as a full disk, or an edit at the same moment
 		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
 			with("Retry-After", seconds(busyPause)).because(err.Error())
 	}
@@ -117,7 +118,15 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.authenticate(r, request)
+
+	// Too many failures in a row? Say so before bcrypt runs, which is the expensive part.
+	attempt := newThrottleKey(request.username, r.RemoteAddr)
+	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
+		return tooManyFailures(wait)
+	}
+
+	// Look whether the password is right, and answer with a token.
+	u, err := s.authenticate(r.Context(), request, attempt)
 	if err != nil {
 		return err
 	}
@@ -143,32 +152,28 @@ type loginResponse struct {
 
 // authenticate returns the user who has this name and password.
 //
-// A stranger must not learn who has an account. So a wrong password, an unknown name and a disabled
-// user get the same answer, after the same time.
-func (s *server) authenticate(r *http.Request, request loginRequest) (*user, error) {
-	// Too many failures in a row? Say so before bcrypt runs, which is the expensive part.
-	attempt := newThrottleKey(request.username, r.RemoteAddr)
-	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
-		return nil, tooManyFailures(wait)
-	}
-
-	// bcrypt works on a few passwords at a time. Wait for a slot.
-	release, err := s.hashing.acquire(r.Context())
+// A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
+// taken.) So a wrong password, an unknown name and a disabled user get the same answer, after the
+// same time. For one exception, see checkPassword.
+func (s *server) authenticate(ctx context.Context, request loginRequest, attempt throttleKey) (
+	*user, error) {
+	// Wait for a slot: bcrypt works on a few passwords at a time.
+	release, err := s.hashing.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	u, reason := s.checkPassword(r.Context(), request)
+	u, reason := s.checkPassword(ctx, request)
 
-	// A hundred guesses that come at the same moment all pass the check above. So check again, in
-	// one step with the counting: then only ten of them learn their result.
+	// A hundred guesses that come together all pass the first check, before one of them is counted.
+	// So check again, in one step with the counting: ten learn their result, and the others get 429.
 	if wait := s.throttle.checkAndCount(attempt, u != nil, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
 	}
 	if u == nil {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", askToLogIn).
-			withOAuth("invalid_grant").because(reason) // in OAuth, a password is a kind of grant
+			withOAuth("invalid_grant").because(reason) // OAuth calls what one logs in with a grant
 	}
 	return u, nil
 }
@@ -220,7 +225,7 @@ func (s *server) userOf(token string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, _ := strconv.ParseInt(c.Subject, 10, 64) // an error gives 0, and nobody has the id 0
+	id, _ := strconv.ParseInt(c.Subject, 10, 64) // we have written it, so it is a number
 
 	// Is it still the account that logged in?
 	u := s.store.current().byID[id]
@@ -304,8 +309,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 			because(err.Error())
 	}
 
-	// The log shows most refusals only with -v. From 500 on, the operator has to do something. (If
-	// the client has hung up, the context of the request has an error, and nobody has to.)
+	// The log shows most refusals only with -v. From 500 on, the operator has to do something, unless
+	// the client has hung up: then the request's context has an error.
 	level := slog.LevelDebug
 	if answer.status >= 500 && r.Context().Err() == nil {
 		level = slog.LevelError
@@ -337,9 +342,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. If two processors had to hash for 32
-// requests at the same time, each of the 32 would take seconds. So there is a slot for each
-// processor, and the other requests wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. For 32 requests, two processors work more
+// than three seconds. If they worked on all 32 at the same time, nobody would get an answer before
+// the end. So there is a slot for each processor, and the other requests wait in a line.
 
 // hash returns the bcrypt hash of a password.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
@@ -358,8 +363,8 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 // checkPassword returns the user of a log-in. If the user may not log in, it returns nil and the
 // reason, which is for the log.
 func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string) {
-	// If nobody has the name, compare with a hash of nobody: that takes as long. (It doesn't if the
-	// users' hashes were made with another -cost. This gap stays.)
+	// If nobody has the name, compare with a hash of nobody: that takes as long. (But a user's hash
+	// that was made with another -cost takes another time. This gap stays.)
 	u := s.store.current().named(request.username)
 	hash := hashOfNobody(s.cost)
 	if u != nil {
@@ -371,8 +376,8 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user
 	cost, _ := bcrypt.Cost([]byte(hash)) // no error: the store has only hashes
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
-	// bcrypt has compared 72 bytes at most, so a longer password may match. It is never right. We say
-	// so only now: all that is wrong takes the same time.
+	// Sign-up takes at most 72 bytes, so a longer password is nobody's. But bcrypt reads only 72, so it
+	// may match. We look only now: all that is wrong takes the same time.
 	tooLong := len(request.password) > maxPassword
 	switch {
 	case u == nil:
@@ -385,8 +390,8 @@ func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user
 	return u, ""
 }
 
-// hashOfNobody returns a text that bcrypt takes for a hash of this cost. Its dots stand for zeros.
-// Nobody knows a password that has this hash.
+// hashOfNobody returns a text that bcrypt takes for a hash of this cost. Salt and digest are dots,
+// which are bcrypt's zeros. Nobody knows a password with that digest.
 func hashOfNobody(cost int) string {
 	return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
@@ -397,7 +402,7 @@ func hashOfNobody(cost int) string {
 //
 //	eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9   {"alg":"HS256","typ":"JWT"}
 //	.eyJzdWIiOiIxIiwiaWF0IjoxN…             {"sub":"1","iat":1767225600,"exp":1767229200,"pwd":…}
-//	.dBjftJeZ4CVP…                          HMAC-SHA256 of all before this dot
+//	.dBjftJeZ4CVP…                          HMAC-SHA256 of the first two parts, with our key
 //
 // Anybody can read the first two. Only the owner of the key can make the third. We make and check
 // tokens by hand, so that nothing is hidden. A real program takes a library.
@@ -413,8 +418,8 @@ type claims struct {
 }
 
 // fingerprint is a digest of the name (in any letter case) and the password hash. It changes if one
-// of them changes. So a token is void after a new password. It is void, too, if another user now
-// has the id, which happens if users.json was begun anew.
+// of them changes. So a token is void after a new password. It is void, too, if another user got
+// the same id, because somebody has deleted users.json.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
@@ -441,13 +446,13 @@ func signToken(key []byte, c claims) string {
 func signature(key []byte, firstTwo string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(firstTwo))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum appends to its argument
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum(b) appends the digest to b
 }
 
 // verifyToken returns the claims of a token that is signed with key and has not expired.
 func verifyToken(key []byte, token string, now time.Time) (claims, error) {
-	// The token must not choose how it is checked: with "alg":"none", anybody could make a token
-	// (RFC 8725 §3.1). So we take only the header that we write ourselves.
+	// A token's header says how it is signed, and "alg":"none" means: not at all. If we believed it,
+	// anybody could make a token (RFC 8725 §3.1). So we take only the header that we write ourselves.
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || parts[0] != tokenHeader {
 		return claims{}, errors.New("it doesn't have three parts, or has another header than ours")
@@ -485,8 +490,7 @@ const (
 	maxPassword = 72       // bytes: bcrypt reads no further
 )
 
-// readBody returns the body, if it has this media type and is not too large. (w is for
-// MaxBytesReader.)
+// readBody returns the body, if it has this media type and is not too large. (MaxBytesReader wants w.)
 func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
 	// ParseMediaType cuts off what may follow: application/json; charset=utf-8.
 	sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -518,7 +522,7 @@ type fault struct {
 // A faultList is all that is wrong with a request. It is nil if nothing is wrong.
 type faultList []fault
 
-// check adds a fault of a field, unless ok.
+// check adds a fault of a field if ok is false.
 func (faults *faultList) check(ok bool, field, kind, msg string) {
 	if !ok {
 		*faults = append(*faults, fault{kind, []any{"body", field}, msg})
@@ -554,18 +558,20 @@ func parseSignup(body []byte) (signupRequest, error) {
 // parseObject returns the members of a JSON object. It uses a map, because a struct would also take
 // a member Username for username: encoding/json ignores the letter case.
 func parseObject(body []byte) (map[string]any, faultList) {
+	if len(body) == 0 {
+		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
+	}
+	if !utf8.Valid(body) {
+		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
+	}
+
 	var members map[string]any
 	err := json.Unmarshal(body, &members)
-	syntax, isSyntax := err.(*json.SyntaxError)
-	switch {
-	case len(body) == 0:
-		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
-	case !utf8.Valid(body):
-		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
-	case isSyntax:
+	if syntax, ok := err.(*json.SyntaxError); ok {
 		position := syntax.Offset - 1 // FastAPI counts from 0
 		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
-	case members == nil: // an array, a string, a number or null
+	}
+	if members == nil { // JSON, but no object: an array, a string, a number, true, false or null
 		const msg = "Input should be a valid dictionary or object"
 		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
 	}
@@ -617,8 +623,8 @@ func parseEmail(members map[string]any, faults *faultList) string {
 	return email
 }
 
-// parsePassword returns the password. The lesson's request calls it hashed_password, so we take
-// that name too, if there is no password.
+// parsePassword returns the password. In the lesson's request, the plain password has the name
+// hashed_password. So we take that, too, if there is no password.
 func parsePassword(members map[string]any, faults *faultList) string {
 	field := "password"
 	_, hasPassword := members["password"]
@@ -636,7 +642,7 @@ func parsePassword(members map[string]any, faults *faultList) string {
 	faults.check(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 	faults.check(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
-		"Value should have no control character") // for bcrypt, abc and abc\0abc are one password
+		"Value should have no control character") // to bcrypt, abc and abc\0abc are the same
 	return password
 }
 
@@ -648,7 +654,7 @@ type loginRequest struct {
 func parseLogin(body []byte) (loginRequest, error) {
 	var faults faultList
 
-	// curl -d sends a semicolon as it is, and ParseQuery doesn't take that. So encode it.
+	// ParseQuery refuses a semicolon, but curl -d sends it as it is. So encode it.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
 		faults = faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
@@ -660,7 +666,7 @@ func parseLogin(body []byte) (loginRequest, error) {
 	faults.check(username != "", "username", "missing", "Field required")
 	faults.check(password != "", "password", "missing", "Field required")
 
-	// OAuth 2 has other grants than the password, such as authorization_code. We have only this one.
+	// grant_type says how one logs in. "password" is the only way here, and may be left out.
 	known := grant == "" || grant == "password"
 	faults.check(known, "grant_type", "string_pattern_mismatch",
 		"String should match pattern '^password$'")
@@ -680,12 +686,12 @@ const (
 	maxWait    = 15 * time.Second // a request that waits longer is refused
 )
 
-// processors is how many goroutines Go runs at the same time. (0 only asks for the number.)
+// processors is how many goroutines Go runs at the same time, before serve adds one. (0 only asks.)
 var processors = runtime.GOMAXPROCS(0)
 
 // A semaphore lets as many requests work at the same time as it has slots. The others wait.
 type semaphore struct {
-	slots   chan struct{} // to send a value takes a slot, to receive one frees it
+	slots   chan struct{} // has room for a value for each slot: to send takes one, to receive frees it
 	waiting atomic.Int64  // requests in the line
 }
 
@@ -695,12 +701,12 @@ func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{
 // answer 503.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	waiting := sem.waiting.Add(1)
-	defer sem.waiting.Add(-1) // at the end of acquire, with a slot or without
+	defer sem.waiting.Add(-1) // a request leaves the line when it gets a slot, or gives up
 	if waiting > maxWaiting {
 		return nil, noSlot("too many requests wait already")
 	}
 
-	// Wait for what comes first. ctx is done after maxWait, or if the client hangs up.
+	// Wait for what comes first: a slot, or the end of ctx, after maxWait or if the client hangs up.
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
@@ -734,7 +740,8 @@ type throttle struct {
 
 func newThrottle() *throttle { return &throttle{counts: map[throttleKey]failureCount{}} }
 
-// A throttleKey is a digest of name and address: a client may send a name of 64 KiB.
+// A throttleKey is a digest of name and address. So each takes 32 bytes, and a client may send a name
+// of 64 KiB.
 type throttleKey [sha256.Size]byte
 
 type failureCount struct {
@@ -749,6 +756,7 @@ func newThrottleKey(username, remoteAddr string) throttleKey {
 	addr := addrPort.Addr()
 
 	// With IPv6, a customer has all addresses that begin with the same 64 bits. So take only these.
+	// (Of an IPv4 address, take all 32.)
 	network, _ := addr.Prefix(min(64, addr.BitLen()))
 	return sha256.Sum256([]byte(network.String() + " " + fold(username)))
 }
@@ -763,10 +771,10 @@ func tooManyFailures(wait time.Duration) error {
 func (t *throttle) check(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[key].notBefore.Sub(now) // without failures, notBefore is the year 1
+	return t.counts[key].notBefore.Sub(now) // before the tenth failure, notBefore is the year 1
 }
 
-// checkAndCount returns what check returns. If the try may come now, it counts the result.
+// checkAndCount checks again. If the try may come now, it counts its result, and returns 0.
 func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -793,8 +801,8 @@ func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) t
 
 // ---- The log of a request ----
 
-// loggerKey is the key of a value in a context, which goes with a request. It has a type of its
-// own, so no other package can use the same key.
+// The context of a request can carry values, like request.state in FastAPI. Each value has a key.
+// loggerKey is a type of ours, so no other package can use the same key.
 type loggerKey struct{}
 
 // withLogger returns the request with a logger, which adds the request's number: req=1.

@@ -47,19 +47,19 @@ import (
 
 // routes says which handler answers which request.
 //
-// The mux wants values that have a method ServeHTTP, and s.signup is only a function. As float64(1)
-// converts a number, apiHandler(s.signup) converts the function to a type that has the method. It
-// doesn't call signup.
+// The mux wants values that have a method ServeHTTP, and s.signup is only a function. But a type of
+// functions can have methods, too, and apiHandler, in auth.go, is such a type. apiHandler(s.signup)
+// converts the function to it, as float64(1) converts a number. It doesn't call signup.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
-	mux.Handle("GET /auth/me", s.requireUser(s.me)) // calls me only with a good token
+	mux.Handle("GET /auth/me", s.requireUser(s.me)) // returns an apiHandler already
 	mux.Handle("GET /healthz", apiHandler(healthz))
-	mux.HandleFunc("GET /openapi.json", openapi) // HandleFunc converts a function of net/http's form
+	mux.HandleFunc("GET /openapi.json", openapi) // these two return no error
 	mux.HandleFunc("GET /docs", docs)
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // only /
-	mux.Handle("/", noRoute(mux))                                                       // the rest
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // {$} is the end of the path
+	mux.Handle("/", noRoute(mux))                                                       // the rest: 404, or 405
 	return mux
 }
 
@@ -77,8 +77,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // ---- What protects the flow ----
 //
 // First the five functions that newHandler names, in their order. Each one gets the next handler,
-// and returns a handler that calls it. The outer function runs once, at the start. The inner one
-// runs at each request.
+// and returns a handler that calls it, unless it answers the request itself. The outer function runs
+// once, at the start, and the inner function at each request.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -102,8 +102,8 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 // truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), 200)] }
 
-// A recorder passes an answer on, and remembers its status. The first field has no name: so the
-// recorder has all methods of that ResponseWriter, too. It replaces two of them.
+// A recorder passes an answer on, and remembers its status. Its first field is embedded: it has only
+// a type, and its methods are methods of the recorder, too. The recorder replaces two of them.
 type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the answer begins
@@ -129,14 +129,10 @@ func answerPanics(next http.Handler) http.Handler {
 			if cause == nil {
 				return
 			}
-			log := logger(r.Context())
-			log.Error("a handler panicked", "cause", cause)
-			for line := range strings.Lines(string(debug.Stack())) {
-				log.Error("stack", "line", strings.TrimSpace(line))
-			}
+			logPanic(logger(r.Context()), cause)
 
-			// If the answer has begun, it is too late for a 500. This panic makes net/http close the
-			// connection, so the client sees that the answer is not whole.
+			// If the answer has begun, it is too late for a 500. So panic with the value that makes
+			// net/http close the connection: then the client sees that the answer is not whole.
 			if w.(*recorder).status != 0 { // w is the recorder of logRequests
 				panic(http.ErrAbortHandler)
 			}
@@ -144,6 +140,13 @@ func answerPanics(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+func logPanic(log *slog.Logger, cause any) {
+	log.Error("a handler panicked", "cause", cause)
+	for line := range strings.Lines(string(debug.Stack())) {
+		log.Error("stack", "line", strings.TrimSpace(line))
+	}
 }
 
 // setHeaders tells browsers how to treat our answers.
@@ -159,9 +162,9 @@ func setHeaders(next http.Handler) http.Handler {
 }
 
 // allowOrigins lets pages of other origins use the API. An origin is scheme, host and port of a
-// page: http://localhost:5173. A script of such a page can send us a request. But the browser gives
-// it our answer only if the answer names the origin in Access-Control-Allow-Origin. (These rules
-// are called CORS.)
+// page: http://localhost:5173. The browser sends the request of such a page's script, but it hides
+// our answer from the script, unless the answer names the origin in Access-Control-Allow-Origin.
+// (These rules are called CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -174,8 +177,8 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 
-		// Before some requests, such as a POST with JSON, the browser asks us whether the page may
-		// send it. (This is a preflight.)
+		// Before some requests, such as a POST with JSON, the browser asks whether the page may send
+		// it. This question is a preflight, and our headers are the whole answer.
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
@@ -187,8 +190,9 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 }
 
 // refuseOtherOrigins refuses what a page of any other origin sends, except GET, HEAD and OPTIONS.
-// CORS only hides our answer: the request itself would be carried out. So such a page could guess
-// passwords with the browsers of its visitors, also at 127.0.0.1. (Such attacks are called CSRF.)
+// CORS only hides our answer: the request itself would be carried out. So any page could sign users
+// up with the browsers of its visitors, even if we listen only on the visitor's own machine. (Such
+// attacks are called CSRF.)
 //
 // Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request with
 // neither passes: it is from curl, or another program.
@@ -210,8 +214,8 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // (The mux would do so too, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux for the route of each method: for /auth/login, only POST has one. (This calls
-		// no handler. "/" is the route of noRoute itself.)
+		// Ask the mux which route each method has: it is "POST /auth/login", or only "/", the route
+		// of noRoute. (mux.Handler calls no handler.)
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -270,7 +274,8 @@ func digestOf(element string) string {
 // ---- The program ----
 
 func main() {
-	// At Ctrl-C, ctx is done, and serveUntil stops the service. (The second result would undo that.)
+	// At Ctrl-C, ctx is done, and serveUntil stops the service. (We don't need the second result, a
+	// function that would end this.)
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
 }
@@ -307,20 +312,8 @@ type config struct {
 // configure reads flags and environment. It returns flag.ErrHelp after it has answered -h.
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{secret: getenv("AUTH_SECRET")}
-	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run prints the errors; flags must not print them too
-
-	// -h shows the words in backquotes after the flag: -users file.
-	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
-	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
-	flags.IntVar(&c.cost, "cost", 12, "bcrypt's `cost` for new passwords, 4 to 16: +1 is twice the work")
-	flags.DurationVar(&c.tokenTTL, "token-ttl", time.Hour, "a token is good for this `time`: 1h, 90s")
-	flags.Func("allow-origin", "let pages of this `origin` call the API, such as "+
-		"http://localhost:5173; may be repeated", c.addOrigin)
-	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificates in this PEM `file`")
-	flags.StringVar(&c.tlsKey, "tls-key", "", "and with the private key in this PEM `file`")
-	flags.BoolVar(&c.verbose, "v", false, "also log each step, and the reason of each refusal")
-
+	flags := c.newFlags()
+	flags.SetOutput(io.Discard) // Parse would print its errors, and run prints them already
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stderr)
@@ -335,16 +328,33 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 	return c, c.check(flags.Args())
 }
 
+// newFlags returns the flags. Parse writes their values into c. -h shows the word in backquotes after
+// the flag: -users file.
+func (c *config) newFlags() *flag.FlagSet {
+	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
+	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
+	flags.IntVar(&c.cost, "cost", 12, "bcrypt's `cost` for new passwords, 4 to 16: +1 is twice the work")
+	flags.DurationVar(&c.tokenTTL, "token-ttl", time.Hour, "a token is good for this `time`: 1h, 90s")
+	flags.Func("allow-origin", "let pages of this `origin` call the API, such as "+
+		"http://localhost:5173; may be repeated", c.addOrigin)
+	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificates in this PEM `file`")
+	flags.StringVar(&c.tlsKey, "tls-key", "", "and with the private key in this PEM `file`")
+	flags.BoolVar(&c.verbose, "v", false, "also log each step, and the reason of each refusal")
+	return flags
+}
+
 var (
-	// An origin as browsers send it, such as http://localhost:5173. They leave out a default port.
-	originPattern = regexp.MustCompile(`^[a-z-]+://[a-z0-9._:\[\]-]+$`)
+	// An origin as browsers send it, such as http://localhost:5173 or http://[::1]:5173. They leave
+	// out a default port.
+	originPattern = regexp.MustCompile(`^[a-z-]+://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]+)?$`)
 	defaultPort   = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
 )
 
-// addOrigin is called at each -allow-origin.
+// addOrigin is called with the value of each -allow-origin.
 func (c *config) addOrigin(origin string) error {
 	if !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
-		return errors.New("browsers send it in lower case, without a path, without a default port: " +
+		return errors.New("an origin is in lower case, and has no path and no default port: " +
 			"http://localhost:5173")
 	}
 	c.origins = append(c.origins, origin)
@@ -354,7 +364,7 @@ func (c *config) addOrigin(origin string) error {
 const (
 	minSecret = 32 // bytes: as long as the digest of HMAC-SHA256 (RFC 7518 §3.2)
 	safeCost  = 10 // below it bcrypt is too fast (OWASP Password Storage Cheat Sheet)
-	minCost   = 4  // bcrypt's lowest; bcryptHash, in store.go, has both limits too
+	minCost   = 4  // bcrypt's lowest; bcryptHash, in store.go, must have the same limits
 	maxCost   = 16 // a log-in takes seconds
 )
 
@@ -363,7 +373,7 @@ func (c *config) check(arguments []string) error {
 	switch {
 	case len(arguments) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
-	case c.addr == "" || c.users == "": // perhaps a variable that isn't set
+	case c.addr == "" || c.users == "": // such as -addr "$ADDR", if ADDR is not set
 		return errors.New("-addr and -users must not be empty")
 	case c.cost < minCost || c.cost > maxCost:
 		return fmt.Errorf("-cost must be from %d to %d", minCost, maxCost)
@@ -382,33 +392,28 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// Go runs as many goroutines at the same time as there are processors, and bcrypt may take all
-	// these places for a fifth of a second. So allow one place more. Then a request that doesn't
-	// hash has a place at once: beside 32 log-ins, nearly all such requests take less than 4 ms
-	// (otherwise, 23 to 53).
+	// bcrypt has a slot for each processor. If Go ran no more goroutines at the same time than that,
+	// bcrypt could take all their places, and every other request would wait. So let Go run one more:
+	// beside 32 log-ins, 99 of 100 requests without bcrypt are answered within 4 ms, not 23 to 53.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
-	listener, err := net.Listen("tcp", c.addr)
+	listener, err := listen(c)
 	if err != nil {
-		return fmt.Errorf("%w: choose another address with -addr", err)
+		return err
 	}
 	defer listener.Close()
-	addr := listener.Addr().(*net.TCPAddr)
-
 	st, err := openStore(c.users, log)
 	if err != nil {
 		return err
 	}
-	listener, err = withTLS(listener, c)
-	if err != nil {
-		return err
-	}
 
+	addr := listener.Addr().(*net.TCPAddr)
 	warnOfRisks(log, c, addr)
 	logAddresses(log, c, addr)
 	s := newServer(st, signingKey(c), c.tokenTTL, c.cost)
-	return serveUntil(ctx, newHTTPServer(newHandler(s, c.origins, log), log), listener, log)
+	srv := newHTTPServer(newHandler(s, c.origins, log), log)
+	return serveUntil(ctx, srv, listener, log)
 }
 
 // newLogger returns a logger. With -v, it writes the lines of level Debug too.
@@ -420,8 +425,12 @@ func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// withTLS returns a listener that speaks TLS, if there is a certificate.
-func withTLS(listener net.Listener, c config) (net.Listener, error) {
+// listen listens on -addr. If there is a certificate, the listener speaks TLS.
+func listen(c config) (net.Listener, error) {
+	listener, err := net.Listen("tcp", c.addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose another address with -addr", err)
+	}
 	if c.tlsCert == "" {
 		return listener, nil
 	}
@@ -489,7 +498,8 @@ const maxStop = 5 * time.Second // for requests in flight; docker kills after 10
 // serveUntil serves until ctx is done. Then requests that have begun may finish.
 func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	log *slog.Logger) error {
-	// done has room for one value: after a signal nobody receives the error of Serve.
+	// done has room for one value. So the goroutine can end even if nobody receives the error of
+	// Serve, as after a signal.
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {
@@ -499,7 +509,7 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	}
 
 	log.Info("stopping")
-	limit, cancel := context.WithTimeout(context.Background(), maxStop)
+	limit, cancel := context.WithTimeout(context.Background(), maxStop) // not from ctx: that is done
 	defer cancel()
 	if err := srv.Shutdown(limit); err != nil {
 		log.Warn("stopped before all requests were answered", "err", err)

@@ -2,8 +2,8 @@ package main
 
 // This file keeps the users in one JSON file. What happens …
 //
-//   - if somebody edits the file while the program runs? The next request sees that it is another
-//     file, or has another size or time, and reads it (look).
+//   - if somebody edits the file while the program runs? The next request sees that the file has
+//     another size or time, or was replaced, and reads it (look).
 //   - if the edit has a fault? The last good users stay, and the log names the fault (reload).
 //   - if two sign-ups want the same name? There is one save at a time, so the second one finds the
 //     name taken (create).
@@ -44,8 +44,8 @@ type user struct {
 // requests can read one at the same time, without a lock.
 type snapshot struct {
 	text   []byte           // of the users file
-	byID   map[int64]*user  // 1: {1, "Enrico", …}
-	byName map[string]*user // "enrico": {1, "Enrico", …}; the key is fold(Username)
+	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
+	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
 }
 
@@ -79,11 +79,11 @@ type store struct {
 
 	saving sync.Mutex // is held during a whole save: there is one save at a time
 
-	// mu guards the three fields below. No save holds it while the disk works, so no request that
-	// only looks a user up waits for that.
+	// mu guards the three fields below. A save doesn't hold it while it writes, so other requests can
+	// look users up meanwhile. (They wait only while a file that was edited is read.)
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // size and time of the file when it was read or saved; nil: there was none
+	stamp fs.FileInfo // which file that was, its size and time; nil: there was none
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -93,8 +93,8 @@ func (st *store) current() *snapshot {
 	return users
 }
 
-// look returns what current returns, and the fault of the file, or nil. It reads the file only if
-// that has changed.
+// look returns what current returns, and the fault of the file, or nil. It reads the file only if the
+// stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -125,7 +125,7 @@ func (st *store) create(u user) (int64, error) {
 	}
 
 	u.ID = before.maxID + 1
-	if u.ID < 1 { // after the largest int64 comes the smallest one
+	if u.ID < 1 { // somebody has given a user the largest int64
 		return 0, errors.New("no id is left above the largest one in the users file")
 	}
 	if err := st.save(before, before.withUser(&u)); err != nil {
@@ -142,13 +142,14 @@ func (st *store) save(before, after *snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := st.replace(newPath, before, after, stamp); err != nil {
+	if err := st.replace(newPath, before); err != nil {
 		os.Remove(newPath)
 		return err
 	}
+	st.publish(after, stamp)
 
-	// The new name must get to the disk, too. It is stored in the folder. (Not every system can
-	// sync a folder. So an error is ignored.)
+	// writeNew has waited until the text is on the disk. The new name is stored in the folder. So
+	// wait for that, too. (An error is ignored: not every system can do it.)
 	if folder, err := os.Open(filepath.Dir(st.path)); err == nil {
 		folder.Sync()
 		folder.Close()
@@ -159,11 +160,11 @@ func (st *store) save(before, after *snapshot) error {
 // writeNew writes text to a new file at path, and returns the stamp of that file. If it fails, it
 // leaves no file.
 func writeNew(path string, text []byte) (fs.FileInfo, error) {
-	// With O_EXCL, this is an error if there is such a file already. So the file is also a lock:
-	// two programs can't write it at the same time. 0600: only its owner may read it.
+	// O_EXCL: it is an error if there is such a file already. So two programs never write the same
+	// new file. 0600: only its owner may read it.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: does another authflow use this users file? If not, remove it", err)
+		return nil, fmt.Errorf("%w: another program saves, or was killed: then remove it", err)
 	}
 	if err != nil {
 		return nil, err
@@ -183,26 +184,27 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	return stamp, err
 }
 
-// replace renames the new file to the users file. From then on, the users are those of after.
+// replace renames the new file to the users file, unless somebody has edited that in the meantime.
 //
-// An edit is lost if it comes in the microseconds between look and Rename, or if look can't see it.
-// (The README has these cases, in Limits.)
-func (st *store) replace(newPath string, before, after *snapshot, stamp fs.FileInfo) error {
-	// Has somebody edited the file since create has looked? Then look reads it now, and returns
-	// another snapshot, or a fault. Don't overwrite that.
+// An edit is lost if it comes in the microseconds between look and Rename, or if it changes neither
+// size nor time of the file.
+func (st *store) replace(newPath string, before *snapshot) error {
+	// After an edit, look returns a fault, or a pointer to another snapshot.
 	users, err := st.look()
 	if err != nil || users != before {
 		return errEdited
 	}
-	if err := os.Rename(newPath, st.path); err != nil {
-		return err
-	}
+	return os.Rename(newPath, st.path)
+}
 
-	// (If a request has read the new file in the meantime, it has found the same users.)
+// publish makes after the users of all requests. Its file has this stamp: a rename keeps size and time.
+//
+// Since the rename, a request may have seen another stamp and read the file. It has found the same
+// users, so that does no harm.
+func (st *store) publish(after *snapshot, stamp fs.FileInfo) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.users, st.stamp, st.fault = after, stamp, nil
-	return nil
 }
 
 // withUser returns another snapshot, which also has u.
@@ -231,7 +233,7 @@ func (snap *snapshot) textWith(u *user) []byte {
 	if len(snap.byID) == 0 {
 		return slices.Concat([]byte("[\n"), line, end)
 	}
-	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off any of these characters
+	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off the ] and white space
 	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
 }
 
@@ -249,14 +251,10 @@ func (snap *snapshot) add(u *user) {
 // openStore opens the users file at path. A missing file means that there are no users. It is an
 // error if the file has a fault, or if its folder is missing.
 func openStore(path string, log *slog.Logger) (*store, error) {
-	// If path is a symbolic link, a save would replace the link. So use the file that it leads to.
-	target, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		path = target
-	} else if _, noLink := os.Lstat(path); noLink == nil {
-		return nil, fmt.Errorf("%s is a link that leads nowhere: %w", path, err)
+	path, err := followLink(path)
+	if err != nil {
+		return nil, err
 	}
-
 	if err := tryToWrite(path, log); err != nil {
 		return nil, err
 	}
@@ -273,24 +271,36 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 		return nil, err
 	}
 
-	// 0o077 are the rights of all others than the owner. Windows has other rights.
+	// 0o077 are the rights of others than the owner. Windows has other rights.
 	if stamp.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		log.Warn("others may read the password hashes: chmod 600 " + path)
 	}
 	return &store{path: path, log: log, users: users, stamp: stamp}, nil
 }
 
-// tryToWrite makes the new file of a save and removes it. It also removes the new file of a save that
-// was killed. If the folder can't be written to, it warns. If there is no folder, it returns an error.
+// followLink returns the file that path leads to if it is a symbolic link: a save to path would replace
+// the link. Otherwise it returns path.
+func followLink(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return target, nil
+	}
+	if _, lstatErr := os.Lstat(path); lstatErr == nil { // there is a link, but not its file
+		return "", fmt.Errorf("%s is a link that leads nowhere: %w", path, err)
+	}
+	return path, nil // there is no file yet
+}
+
+// tryToWrite makes the new file of a save and removes it. So it also removes one that a killed save
+// has left. It warns if the folder can't be written to. It is an error if there is no folder.
 func tryToWrite(path string, log *slog.Logger) error {
 	newPath := path + ".new"
-	os.Remove(newPath)
 	_, err := writeNew(newPath, nil)
 	os.Remove(newPath)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the folder of %s is missing: make it first", path)
-	}
-	if err != nil {
+	case err != nil && !errors.Is(err, fs.ErrExist):
 		log.Warn("no user can be stored, and sign-ups get 503: make the folder writable", "err", err)
 	}
 	return nil
@@ -308,7 +318,7 @@ func sameStamp(a, b fs.FileInfo) bool {
 func (st *store) reload(stamp fs.FileInfo) {
 	users, err := readUsers(st.path, stamp)
 
-	// Keep the stamp of a faulty file, too: that isn't read again until it changes.
+	// Keep the stamp of a faulty file, too, so that it isn't read again before it changes.
 	st.stamp, st.fault = stamp, err
 	if err != nil {
 		st.log.Error("the users file has a fault: until it is mended, log-ins use the last good users, "+
@@ -319,8 +329,8 @@ func (st *store) reload(stamp fs.FileInfo) {
 	st.log.Info("read the users file", "users", len(users.byID))
 }
 
-// readUsers reads the file and checks it. The caller has taken the stamp first: if somebody edits the
-// file while it is read, its stamp differs from this one, and the next look reads it again.
+// readUsers reads the file and checks it. The caller has taken the stamp first. So if somebody edits
+// the file while it is read, the file gets another stamp, and the next look reads it again.
 func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
 	if stamp != nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
 		return nil, fmt.Errorf("%s is not a regular file", path)
@@ -329,7 +339,8 @@ func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it must be there, and authflow must be able to read it", err)
 	}
-	users, err := parseUsers(bytes.TrimPrefix(text, []byte("\ufeff"))) // some editors put this first
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark, which some editors write
+	users, err := parseUsers(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -381,7 +392,7 @@ func lineOf(err error, text []byte) int {
 // characters of salt and digest.
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
-// whatIsWrong returns the fault of a user in the file, or "". snap has the users before it.
+// whatIsWrong returns the fault of a user in the file, or "". snap has the users above it in the file.
 func (snap *snapshot) whatIsWrong(u *user) string {
 	switch {
 	case u.ID < 1 || snap.byID[u.ID] != nil:
