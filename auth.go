@@ -53,25 +53,13 @@ type server struct {
 	hashing  *semaphore       // has a slot for each processor; bcrypt needs one
 }
 
-func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
-	return &server{
-		store:    st,
-		key:      key,
-		tokenTTL: tokenTTL,
-		cost:     cost,
-		now:      time.Now,
-		throttle: newThrottle(),
-		hashing:  newSemaphore(processors),
-	}
-}
-
 // signup stores a new user: POST /auth/signup with JSON.
 //
 // An error is an answer, too: refuse makes it, with adds a header, and because adds a reason for the
 // log. readBody refuses another Content-Type (415), and a body that is too large (413) or doesn't
 // come to its end (400). parseSignup refuses wrong input (422), and hash may be too busy (503).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, "application/json")
+	body, err := readBody(r, "application/json")
 	if err != nil {
 		return err
 	}
@@ -110,7 +98,7 @@ type signupResponse struct {
 // login exchanges a username and a password for a token: POST /auth/login with the password form of
 // OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, "application/x-www-form-urlencoded")
+	body, err := readBody(r, "application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
@@ -225,7 +213,7 @@ func (s *server) userOf(token string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, _ := strconv.ParseInt(c.Subject, 10, 64) // we have written it, so it is a number
+	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
 
 	// Is it still the account that logged in?
 	u := s.store.current().byID[id]
@@ -345,6 +333,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // fifth of a second; at cost 13 it takes twice as long. For 32 requests, two processors work more
 // than three seconds. If they worked on all 32 at the same time, nobody would get an answer before
 // the end. So there is a slot for each processor, and the other requests wait in a line.
+
+const (
+	minPassword = 8  // characters, for a lesson: without a second factor, NIST SP 800-63B wants 15
+	maxPassword = 72 // bytes: bcrypt reads no further
+)
 
 // hash returns the bcrypt hash of a password.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
@@ -482,29 +475,43 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 // These are four things: what a request may send, the line of requests that wait for bcrypt, the
 // throttle, and the log.
 
+// newServer returns a server that hashes with this cost, in a slot for each processor.
+func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
+	return &server{
+		store:    st,
+		key:      key,
+		tokenTTL: tokenTTL,
+		cost:     cost,
+		now:      time.Now,
+		throttle: newThrottle(),
+		hashing:  newSemaphore(processors),
+	}
+}
+
+// ---- What a request may send ----
+
 const (
 	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
 	maxUsername = 64       // characters
 	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
-	minPassword = 8        // characters, for a lesson: without a second factor, NIST SP 800-63B wants 15
-	maxPassword = 72       // bytes: bcrypt reads no further
 )
 
-// readBody returns the body, if it has this media type and is not too large. (MaxBytesReader wants w.)
-func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
+// readBody returns the body, if it has this media type and is not too large: see newHandler.
+func readBody(r *http.Request, mediaType string) ([]byte, error) {
 	// ParseMediaType cuts off what may follow: application/json; charset=utf-8.
 	sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || sent != mediaType {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
 	}
 
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(r.Body)
 	if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
 		return nil, refuse(http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("Body must be at most %d bytes", maxBody))
 	}
 	if err != nil { // the client hung up, was too slow, or sent broken data
-		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end")
+		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end").
+			because(err.Error())
 	}
 	return body, nil
 }
@@ -521,6 +528,8 @@ type fault struct {
 
 // A faultList is all that is wrong with a request. It is nil if nothing is wrong.
 type faultList []fault
+
+const fieldRequired = "Field required"
 
 // check adds a fault of a field if ok is false.
 func (faults *faultList) check(ok bool, field, kind, msg string) {
@@ -559,7 +568,7 @@ func parseSignup(body []byte) (signupRequest, error) {
 // a member Username for username: encoding/json ignores the letter case.
 func parseObject(body []byte) (map[string]any, faultList) {
 	if len(body) == 0 {
-		return nil, faultList{{"missing", []any{"body"}, "Field required"}}
+		return nil, faultList{{"missing", []any{"body"}, fieldRequired}}
 	}
 	if !utf8.Valid(body) {
 		return nil, faultList{{"json_invalid", []any{"body"}, "JSON decode error: not UTF-8"}}
@@ -583,7 +592,7 @@ func parseObject(body []byte) (map[string]any, faultList) {
 func parseText(members map[string]any, field string, faults *faultList) (text string, ok bool) {
 	value, sent := members[field]
 	if !sent {
-		faults.check(false, field, "missing", "Field required")
+		faults.check(false, field, "missing", fieldRequired)
 		return "", false
 	}
 	text, ok = value.(string)
@@ -627,9 +636,7 @@ func parseEmail(members map[string]any, faults *faultList) string {
 // hashed_password. So we take that, too, if there is no password.
 func parsePassword(members map[string]any, faults *faultList) string {
 	field := "password"
-	_, hasPassword := members["password"]
-	_, hasOther := members["hashed_password"]
-	if !hasPassword && hasOther {
+	if _, sent := members[field]; !sent && members["hashed_password"] != nil {
 		field = "hashed_password"
 	}
 
@@ -663,8 +670,8 @@ func parseLogin(body []byte) (loginRequest, error) {
 
 	// Get returns "" if there is no such value.
 	username, password, grant := form.Get("username"), form.Get("password"), form.Get("grant_type")
-	faults.check(username != "", "username", "missing", "Field required")
-	faults.check(password != "", "password", "missing", "Field required")
+	faults.check(username != "", "username", "missing", fieldRequired)
+	faults.check(password != "", "password", "missing", fieldRequired)
 
 	// grant_type says how one logs in. "password" is the only way here, and may be left out.
 	known := grant == "" || grant == "password"
@@ -706,14 +713,14 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 		return nil, noSlot("too many requests wait already")
 	}
 
-	// Wait for what comes first: a slot, or the end of ctx, after maxWait or if the client hangs up.
+	// Wait for a slot, or for the end of ctx: after maxWait, or if the client hangs up.
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
 	case sem.slots <- struct{}{}:
 		return func() { <-sem.slots }, nil
 	case <-ctx.Done():
-		return nil, noSlot("no slot became free in time")
+		return nil, noSlot("no slot became free in time, or the client hung up")
 	}
 }
 

@@ -18,6 +18,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -64,21 +65,24 @@ func routes(s *server) *http.ServeMux {
 }
 
 // newHandler returns the whole service. Each of these functions wraps the next one, as middleware
-// does in FastAPI: logRequests sees a request first, the routes see it last.
+// does in FastAPI: MaxBytesHandler, which limits the body, sees a request first, and routes last.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
-	return logRequests(log,
-		answerPanics(
-			setHeaders(
-				allowOrigins(origins,
-					refuseOtherOrigins(origins,
-						routes(s))))))
+	return http.MaxBytesHandler(
+		logRequests(log,
+			answerPanics(
+				setHeaders(
+					allowOrigins(origins,
+						refuseOtherOrigins(origins,
+							routes(s)))))),
+		maxBody)
 }
 
 // ---- What protects the flow ----
 //
-// First the five functions that newHandler names, in their order. Each one gets the next handler,
-// and returns a handler that calls it, unless it answers the request itself. The outer function runs
-// once, at the start, and the inner function at each request.
+// First come the five functions of newHandler, in their order; then the other routes, and the program.
+//
+// Each of the five gets the next handler, and returns a handler that calls it, unless it answers the
+// request itself. The outer function runs once, at the start, and the inner one at each request.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -93,7 +97,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
-				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
+				"status", cmp.Or(rec.status, http.StatusOK), "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
 		next.ServeHTTP(rec, withLogger(r, numbered))
 	})
@@ -106,7 +110,7 @@ func truncate(s string) string { return s[:min(len(s), 200)] }
 // a type, and its methods are methods of the recorder, too. The recorder replaces two of them.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 until the answer begins
+	status int // 0 until the answer begins; if it never does, net/http answers 200
 }
 
 func (rec *recorder) WriteHeader(status int) {
@@ -136,7 +140,7 @@ func answerPanics(next http.Handler) http.Handler {
 			if w.(*recorder).status != 0 { // w is the recorder of logRequests
 				panic(http.ErrAbortHandler)
 			}
-			writeError(w, r, errors.New("the handler panicked"))
+			writeError(w, r, errors.New("see the panic above"))
 		}()
 		next.ServeHTTP(w, r)
 	})
@@ -347,7 +351,7 @@ func (c *config) newFlags() *flag.FlagSet {
 var (
 	// An origin as browsers send it, such as http://localhost:5173 or http://[::1]:5173. They leave
 	// out a default port.
-	originPattern = regexp.MustCompile(`^[a-z-]+://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]+)?$`)
+	originPattern = regexp.MustCompile(`^[a-z][a-z-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$`)
 	defaultPort   = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
 )
 
@@ -370,11 +374,14 @@ const (
 
 // check returns what is wrong with the configuration. It gets the arguments that are no flags.
 func (c *config) check(arguments []string) error {
+	_, port, _ := net.SplitHostPort(c.addr)
 	switch {
 	case len(arguments) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
-	case c.addr == "" || c.users == "": // such as -addr "$ADDR", if ADDR is not set
-		return errors.New("-addr and -users must not be empty")
+	case port == "": // such as -addr "$HOST:$PORT", if both are not set: that would be all addresses
+		return errors.New("-addr must be host:port, such as 127.0.0.1:8000")
+	case c.users == "":
+		return errors.New("-users must not be empty")
 	case c.cost < minCost || c.cost > maxCost:
 		return fmt.Errorf("-cost must be from %d to %d", minCost, maxCost)
 	case c.tokenTTL < time.Second:
@@ -436,6 +443,7 @@ func listen(c config) (net.Listener, error) {
 	}
 	cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
 	if err != nil {
+		listener.Close()
 		return nil, fmt.Errorf("-tls-cert or -tls-key: %w", err)
 	}
 	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}}), nil

@@ -2,8 +2,7 @@ package main
 
 // This file keeps the users in one JSON file. What happens …
 //
-//   - if somebody edits the file while the program runs? The next request sees that the file has
-//     another size or time, or was replaced, and reads it (look).
+//   - if somebody edits the file while the program runs? The next request reads it (look).
 //   - if the edit has a fault? The last good users stay, and the log names the fault (reload).
 //   - if two sign-ups want the same name? There is one save at a time, so the second one finds the
 //     name taken (create).
@@ -22,7 +21,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +51,7 @@ type snapshot struct {
 func (snap *snapshot) named(username string) *user { return snap.byName[fold(username)] }
 
 // fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
-// letters too, such as the Turkish İ to i.
+// letters, too, such as the Turkish İ to i.
 func fold(username string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -83,7 +81,7 @@ type store struct {
 	// look users up meanwhile. (They wait only while a file that was edited is read.)
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // which file that was, its size and time; nil: there was none
+	stamp fs.FileInfo // tells whether the file has changed: see sameStamp; nil if there is no file
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -93,22 +91,19 @@ func (st *store) current() *snapshot {
 	return users
 }
 
-// look returns what current returns, and the fault of the file, or nil. It reads the file only if the
+// look returns what current returns, and the fault of the file, or nil. It reads the file only if its
 // stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	stamp, _ := os.Stat(st.path) // nil if there is no file
+	stamp, _ := os.Stat(st.path)
 	if !sameStamp(stamp, st.stamp) {
 		st.reload(stamp)
 	}
 	return st.users, st.fault
 }
 
-var (
-	errExists = errors.New("the username is taken")
-	errEdited = errors.New("somebody edited the users file at the same moment")
-)
+var errExists = errors.New("the username is taken")
 
 // create stores u and returns its new id. Without an error, the user is on the disk. With an error,
 // nothing has changed: the error is errExists, or says why the user could not be stored.
@@ -118,7 +113,7 @@ func (st *store) create(u user) (int64, error) {
 
 	before, err := st.look()
 	if err != nil {
-		return 0, fmt.Errorf("the users file has a fault: %w", err)
+		return 0, fmt.Errorf("fault of the users file: %w", err)
 	}
 	if before.named(u.Username) != nil {
 		return 0, errExists
@@ -134,15 +129,19 @@ func (st *store) create(u user) (int64, error) {
 	return u.ID, nil
 }
 
+// newSuffix ends the name of the new file. It is not just .new: whoever writes users.json.new by
+// hand would write into our file.
+const newSuffix = ".authflow-new"
+
 // save puts the text of after into the users file. Nobody ever finds half a file there, because
 // save writes a new file beside it and then renames that.
 func (st *store) save(before, after *snapshot) error {
-	newPath := st.path + ".new"
+	newPath := st.path + newSuffix
 	stamp, err := writeNew(newPath, after.text)
 	if err != nil {
 		return err
 	}
-	if err := st.replace(newPath, before); err != nil {
+	if err := st.replace(newPath, stamp, before); err != nil {
 		os.Remove(newPath)
 		return err
 	}
@@ -158,13 +157,13 @@ func (st *store) save(before, after *snapshot) error {
 }
 
 // writeNew writes text to a new file at path, and returns the stamp of that file. If it fails, it
-// leaves no file.
+// leaves no file of its own.
 func writeNew(path string, text []byte) (fs.FileInfo, error) {
-	// O_EXCL: it is an error if there is such a file already. So two programs never write the same
+	// O_EXCL: it is an error if there is such a file already. So two authflows never write the same
 	// new file. 0600: only its owner may read it.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: another program saves, or was killed: then remove it", err)
+		return nil, fmt.Errorf("%w: another authflow is saving. If none runs, remove this file", err)
 	}
 	if err != nil {
 		return nil, err
@@ -184,23 +183,25 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	return stamp, err
 }
 
-// replace renames the new file to the users file, unless somebody has edited that in the meantime.
-//
-// An edit is lost if it comes in the microseconds between look and Rename, or if it changes neither
-// size nor time of the file.
-func (st *store) replace(newPath string, before *snapshot) error {
+// replace renames the new file to the users file, unless somebody has changed one of the two in the
+// meantime. It can't see a change in the microseconds before the rename, nor one that keeps size and
+// time of the file.
+func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
 	// After an edit, look returns a fault, or a pointer to another snapshot.
 	users, err := st.look()
 	if err != nil || users != before {
-		return errEdited
+		return errors.New("somebody edited the users file at the same moment")
+	}
+	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) { // another authflow has started
+		return errors.New("another program has changed " + newPath)
 	}
 	return os.Rename(newPath, st.path)
 }
 
-// publish makes after the users of all requests. Its file has this stamp: a rename keeps size and time.
+// publish makes after the users of all requests. Its file has this stamp: a rename keeps it.
 //
-// Since the rename, a request may have seen another stamp and read the file. It has found the same
-// users, so that does no harm.
+// Since the rename, a request may have read the file already, and found these users. If it has found an
+// edit, the next look reads that again.
 func (st *store) publish(after *snapshot, stamp fs.FileInfo) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -255,27 +256,16 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tryToWrite(path, log); err != nil {
-		return nil, err
-	}
-
+	st := &store{path: path, log: log, users: newSnapshot(nil)}
 	stamp, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &store{path: path, log: log, users: newSnapshot(nil)}, nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		st.users, err = readUsers(path, stamp)
+		if err != nil {
+			return nil, err
+		}
+		st.stamp = stamp
 	}
-	if err != nil {
-		return nil, err
-	}
-	users, err := readUsers(path, stamp)
-	if err != nil {
-		return nil, err
-	}
-
-	// 0o077 are the rights of others than the owner. Windows has other rights.
-	if stamp.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		log.Warn("others may read the password hashes: chmod 600 " + path)
-	}
-	return &store{path: path, log: log, users: users, stamp: stamp}, nil
+	return st, st.tryToWrite()
 }
 
 // followLink returns the file that path leads to if it is a symbolic link: a save to path would replace
@@ -291,17 +281,18 @@ func followLink(path string) (string, error) {
 	return path, nil // there is no file yet
 }
 
-// tryToWrite makes the new file of a save and removes it. So it also removes one that a killed save
-// has left. It warns if the folder can't be written to. It is an error if there is no folder.
-func tryToWrite(path string, log *slog.Logger) error {
-	newPath := path + ".new"
+// tryToWrite makes the new file of a save, and removes it. If that can't be done, it warns. It is an
+// error if there is no folder.
+func (st *store) tryToWrite() error {
+	newPath := st.path + newSuffix
+	os.Remove(newPath) // a save that was killed may have left one
 	_, err := writeNew(newPath, nil)
 	os.Remove(newPath)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the folder of %s is missing: make it first", path)
-	case err != nil && !errors.Is(err, fs.ErrExist):
-		log.Warn("no user can be stored, and sign-ups get 503: make the folder writable", "err", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder of %s is missing: make it first", st.path)
+	}
+	if err != nil {
+		st.log.Warn("no user can be stored, and sign-ups get 503, until this is mended", "err", err)
 	}
 	return nil
 }
@@ -309,7 +300,7 @@ func tryToWrite(path string, log *slog.Logger) error {
 // sameStamp reports whether both are stamps of the same file, with the same size and time.
 func sameStamp(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
-		return a == nil && b == nil
+		return a == b
 	}
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
@@ -333,7 +324,7 @@ func (st *store) reload(stamp fs.FileInfo) {
 // the file while it is read, the file gets another stamp, and the next look reads it again.
 func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
 	if stamp != nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fmt.Errorf("%s must be a regular file", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -352,8 +343,8 @@ func newSnapshot(text []byte) *snapshot {
 	return &snapshot{text: text, byID: map[int64]*user{}, byName: map[string]*user{}}
 }
 
-// parseUsers makes a snapshot of a text. Its error names the line, or the user by its place in the
-// file:
+// parseUsers makes a snapshot of a text. Its error names the line of a fault, or the user by its
+// place in the file:
 //
 //	line 4: invalid character '{' after array element
 //	user 3 ("anna"): email is missing
