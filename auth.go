@@ -8,7 +8,8 @@ package main
 //   - A request with that token is a request of that user. The server keeps no sessions.
 //
 // First come the handlers, then their parts in this order: errors and answers, passwords, tokens.
-// "The lesson" is one about FastAPI, "Signup and Login Endpoints", which this program retells in Go.
+// "The lesson" is one about FastAPI, "Signup and Login Endpoints", which this program retells in
+// Go.
 
 import (
 	"context"
@@ -50,14 +51,14 @@ type server struct {
 	cost     int              // of new bcrypt hashes: 12 means 2^12 rounds
 	now      func() time.Time // time.Now; a test sets another clock
 	throttle *throttle        // slows down the guessing of passwords
-	hashing  *semaphore       // has a slot for each processor; bcrypt needs one
+	hashing  *semaphore       // lets only a few requests use bcrypt at a time
 }
 
 // signup stores a new user: POST /auth/signup with JSON.
 //
-// An error is an answer, too: refuse makes it, with adds a header, and because adds a reason for the
-// log. readBody refuses another Content-Type (415), and a body that is too large (413) or doesn't
-// come to its end (400). parseSignup refuses wrong input (422), and hash may be too busy (503).
+// An error is an answer, too. refuse(…) makes it, and because(…) adds a reason for the log. Those
+// of readBody are 415 (another Content-Type), 413 (too large) and 400 (it breaks off), that of
+// parseSignup is 422 (wrong input), and that of hash 503 (too busy).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(r, "application/json")
 	if err != nil {
@@ -68,35 +69,29 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Hash the password. We don't look first whether the name is taken: another sign-up could take
-	// it while we hash. So create looks.
+	// Hash the password. Whether the name is taken is looked at later, by create: another sign-up
+	// could take it while we hash.
 	hash, err := s.hash(r.Context(), request.password)
 	if err != nil {
 		return err
 	}
 
-	// Store the user. create chooses the id, and the client chooses neither that nor is_active.
+	// Store the user. create chooses the id, and we choose is_active: a client chooses neither.
 	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
 	if errors.Is(err, errExists) {
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
-	if err != nil { // such as a full disk, or an edit at the same moment
-		return refuse(http.StatusServiceUnavailable, "Users cannot be stored just now").
-			with("Retry-After", seconds(busyPause)).because(err.Error())
+	if err != nil { // such as a full disk, or somebody edits the file at the same moment
+		return tryLater("Users cannot be stored just now").because(err.Error())
 	}
 	logger(r.Context()).Debug("saved the user", "user_id", id)
-	return writeJSON(w, http.StatusCreated, signupResponse{"User created", id})
+	return writeJSON(w, http.StatusCreated, map[string]any{"message": "User created", "user_id": id})
 }
 
-type signupResponse struct {
-	Message string `json:"message"`
-	UserID  int64  `json:"user_id"`
-}
-
-// login exchanges a username and a password for a token: POST /auth/login with the password form of
-// OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
+// login exchanges a username and a password for a token: POST /auth/login with the password form
+// of OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(r, "application/x-www-form-urlencoded")
 	if err != nil {
@@ -113,7 +108,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return tooManyFailures(wait)
 	}
 
-	// Look whether the password is right, and answer with a token.
+	// Is the password right? Then answer with a token.
 	u, err := s.authenticate(r.Context(), request, attempt)
 	if err != nil {
 		return err
@@ -145,23 +140,21 @@ type loginResponse struct {
 // same time. For one exception, see checkPassword.
 func (s *server) authenticate(ctx context.Context, request loginRequest, attempt throttleKey) (
 	*user, error) {
-	// Wait for a slot: bcrypt works on a few passwords at a time.
-	release, err := s.hashing.acquire(ctx)
-	if err != nil {
+	u, reason, err := s.checkPassword(ctx, request)
+	if err != nil { // too busy
 		return nil, err
 	}
-	defer release()
-	u, reason := s.checkPassword(ctx, request)
 
-	// A hundred guesses that come together all pass the first check, before one of them is counted.
-	// So check again, in one step with the counting: ten learn their result, and the others get 429.
+	// A hundred guesses that come together all pass the check in login, before one of them is
+	// counted. So check again, and count in the same step: after ten failures, all others get
+	// 429.
 	if wait := s.throttle.checkAndCount(attempt, u != nil, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
 	}
 	if u == nil {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", askToLogIn).
-			withOAuth("invalid_grant").because(reason) // OAuth calls what one logs in with a grant
+			withOAuth("invalid_grant").because(reason) // a password is one of OAuth's "grants"
 	}
 	return u, nil
 }
@@ -179,13 +172,11 @@ type userResponse struct {
 	IsActive bool   `json:"is_active"`
 }
 
-// A userHandler is a handler that also gets the user who sends the request.
-type userHandler func(http.ResponseWriter, *http.Request, *user) error
-
-// requireUser returns a handler that calls next with the user of the request's token. In Python it
-// would be a decorator; in FastAPI, Depends(get_current_user).
-func (s *server) requireUser(next userHandler) apiHandler {
-	return func(w http.ResponseWriter, r *http.Request) error {
+// requireUser returns a handler that calls next with the user of the request's token. In Python
+// it would be a decorator; in FastAPI, Depends(get_current_user).
+func (s *server) requireUser(
+	next func(http.ResponseWriter, *http.Request, *user) error) apiHandler {
+	return func(w http.ResponseWriter, r *http.Request) error { // becomes an apiHandler
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		token = strings.TrimLeft(token, " ") // RFC 9110 allows several spaces
@@ -208,14 +199,14 @@ func (s *server) requireUser(next userHandler) apiHandler {
 // userOf returns the user of a token. It looks at the account at each request. While the user is
 // disabled, removed or renamed, or has another password, the token is refused.
 func (s *server) userOf(token string) (*user, error) {
-	// Have we signed it? Then its subject is the id of a user, such as "1".
+	// Have we signed it? Then its claims are true, and sub is the id of a user, such as "1".
 	c, err := verifyToken(s.key, token, s.now())
 	if err != nil {
 		return nil, err
 	}
 	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
 
-	// Is it still the account that logged in?
+	// Is it still the account that logged in? current has the users who are in the file now.
 	u := s.store.current().byID[id]
 	switch {
 	case u == nil:
@@ -234,7 +225,8 @@ func (s *server) userOf(token string) (*user, error) {
 // returns the error before it writes anything: an answer that has begun can't be changed.
 type apiHandler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP is what the mux calls. The receiver h is the function itself, such as s.signup.
+// ServeHTTP is the method that the mux calls. Here h is the function itself: for /auth/signup,
+// h(w, r) is s.signup(w, r).
 func (h apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		writeError(w, r, err)
@@ -252,8 +244,8 @@ type httpError struct {
 
 func (e *httpError) Error() string { return fmt.Sprint(e.status, " ", e.detail) }
 
-// refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…"). The
-// three methods below add to it.
+// refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…").
+// The next three methods add to it.
 func refuse(status int, detail any) *httpError {
 	return &httpError{status: status, detail: detail, header: http.Header{}}
 }
@@ -285,6 +277,11 @@ const (
 	busyPause = 5 * time.Second
 )
 
+// tryLater is the answer to a request that may succeed later.
+func tryLater(detail string) *httpError {
+	return refuse(http.StatusServiceUnavailable, detail).with("Retry-After", seconds(busyPause))
+}
+
 // seconds writes a time as Retry-After wants it: in whole seconds, rounded up.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
@@ -297,8 +294,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 			because(err.Error())
 	}
 
-	// The log shows most refusals only with -v. From 500 on, the operator has to do something, unless
-	// the client has hung up: then the request's context has an error.
+	// From 500 on, the operator should know, also without -v. But if the client has hung up, the
+	// context of the request has an error, and nothing is wrong here.
 	level := slog.LevelDebug
 	if answer.status >= 500 && r.Context().Err() == nil {
 		level = slog.LevelError
@@ -330,18 +327,19 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. For 32 requests, two processors work more
-// than three seconds. If they worked on all 32 at the same time, nobody would get an answer before
-// the end. So there is a slot for each processor, and the other requests wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. So 32 requests are more than three
+// seconds of work for two processors. If all 32 took turns, each would wait three seconds. In a
+// line, the first two wait a fifth of a second. So there is a slot for each processor, and the
+// others wait in a line.
 
 const (
-	minPassword = 8  // characters, for a lesson: without a second factor, NIST SP 800-63B wants 15
+	minPassword = 8  // characters, for a lesson; without a second factor, NIST SP 800-63B wants 15
 	maxPassword = 72 // bytes: bcrypt reads no further
 )
 
 // hash returns the bcrypt hash of a password.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
-	release, err := s.hashing.acquire(ctx)
+	release, err := s.hashing.acquire(ctx) // waits for a slot; release frees it
 	if err != nil {
 		return "", err
 	}
@@ -354,37 +352,52 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 }
 
 // checkPassword returns the user of a log-in. If the user may not log in, it returns nil and the
-// reason, which is for the log.
-func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string) {
-	// If nobody has the name, compare with a hash of nobody: that takes as long. (But a user's hash
-	// that was made with another -cost takes another time. This gap stays.)
+// reason, which is for the log. The error is that of compare.
+func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string, error) {
+	// If nobody has the name, compare all the same: a quick answer would tell that there is no
+	// such account. (A user whose hash was made with another -cost still takes another time.)
 	u := s.store.current().named(request.username)
 	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
 	}
+	match, err := s.compare(ctx, hash, request.password)
+	if err != nil {
+		return nil, "", err
+	}
+
+	switch {
+	case u == nil:
+		return nil, "unknown user", nil
+	case !match:
+		return nil, "wrong password", nil
+	case !u.IsActive:
+		return nil, "disabled user", nil
+	}
+	return u, "", nil
+}
+
+// compare reports whether hash is the bcrypt hash of password.
+func (s *server) compare(ctx context.Context, hash, password string) (bool, error) {
+	release, err := s.hashing.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 
 	start := time.Now()
-	match := bcrypt.CompareHashAndPassword([]byte(hash), []byte(request.password)) == nil
+	err = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
 	cost, _ := bcrypt.Cost([]byte(hash)) // no error: the store has only hashes
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
-	// Sign-up takes at most 72 bytes, so a longer password is nobody's. But bcrypt reads only 72, so it
-	// may match. We look only now: all that is wrong takes the same time.
-	tooLong := len(request.password) > maxPassword
-	switch {
-	case u == nil:
-		return nil, "unknown user"
-	case !match || tooLong:
-		return nil, "wrong password"
-	case !u.IsActive:
-		return nil, "disabled user"
-	}
-	return u, ""
+	// bcrypt reads only the first 72 bytes. So the right 72 bytes, with more behind them, match,
+	// too. Refuse them only now, so that this takes as long as any wrong password.
+	return err == nil && len(password) <= maxPassword, nil
 }
 
-// hashOfNobody returns a text that bcrypt takes for a hash of this cost. Salt and digest are dots,
-// which are bcrypt's zeros. Nobody knows a password with that digest.
+// hashOfNobody returns a text in the form of a bcrypt hash: version, cost, and 53 characters of
+// salt and digest. Here these are dots. bcrypt works on it as on a real hash, but nobody knows a
+// password for it.
 func hashOfNobody(cost int) string {
 	return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
@@ -410,9 +423,9 @@ type claims struct {
 	Fingerprint string `json:"pwd"` // not the password: see fingerprint
 }
 
-// fingerprint is a digest of the name (in any letter case) and the password hash. It changes if one
-// of them changes. So a token is void after a new password. It is void, too, if another user got
-// the same id, because somebody has deleted users.json.
+// fingerprint is a digest of the name (in any letter case) and the password hash. It changes if
+// one of them changes. So a token is void after a new password. It is void, too, if users.json
+// was begun anew, and the new user 1 is somebody else.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
@@ -439,21 +452,22 @@ func signToken(key []byte, c claims) string {
 func signature(key []byte, firstTwo string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(firstTwo))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum(b) appends the digest to b
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum appends the digest to nothing
 }
 
 // verifyToken returns the claims of a token that is signed with key and has not expired.
 func verifyToken(key []byte, token string, now time.Time) (claims, error) {
-	// A token's header says how it is signed, and "alg":"none" means: not at all. If we believed it,
-	// anybody could make a token (RFC 8725 §3.1). So we take only the header that we write ourselves.
+	// A token's header says how it is signed, and "alg":"none" means: not at all. If we believed
+	// it, anybody could make a token (RFC 8725 §3.1). So we take only the header that we write
+	// ourselves.
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || parts[0] != tokenHeader {
 		return claims{}, errors.New("it doesn't have three parts, or has another header than ours")
 	}
 
-	// Check the signature before anything is decoded. == stops at the first character that differs.
-	// An attacker could measure that, and guess the signature one character at a time. hmac.Equal
-	// always takes the same time.
+	// Check the signature before anything is decoded. == stops at the first character that
+	// differs. An attacker could measure that, and guess the signature one character at a time.
+	// hmac.Equal always takes the same time.
 	want := signature(key, parts[0]+"."+parts[1])
 	if !hmac.Equal([]byte(parts[2]), []byte(want)) {
 		return claims{}, errors.New("the signature doesn't fit")
@@ -472,8 +486,8 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 
 // ---- What protects the flow ----
 //
-// These are four things: what a request may send, the line of requests that wait for bcrypt, the
-// throttle, and the log.
+// First newServer. Then come four things: what a request may send, the line of requests that wait
+// for bcrypt, the throttle, and the log.
 
 // newServer returns a server that hashes with this cost, in a slot for each processor.
 func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
@@ -554,7 +568,7 @@ func parseSignup(body []byte) (signupRequest, error) {
 		return signupRequest{}, invalid(faults)
 	}
 
-	// Each of these adds its faults.
+	// Each of these adds its own faults.
 	username := parseUsername(members, &faults)
 	email := parseEmail(members, &faults)
 	password := parsePassword(members, &faults)
@@ -564,8 +578,8 @@ func parseSignup(body []byte) (signupRequest, error) {
 	return signupRequest{username, email, password}, nil
 }
 
-// parseObject returns the members of a JSON object. It uses a map, because a struct would also take
-// a member Username for username: encoding/json ignores the letter case.
+// parseObject returns the members of a JSON object. With a struct in place of the map, a member
+// Username would count as username: encoding/json ignores the letter case.
 func parseObject(body []byte) (map[string]any, faultList) {
 	if len(body) == 0 {
 		return nil, faultList{{"missing", []any{"body"}, fieldRequired}}
@@ -587,8 +601,8 @@ func parseObject(body []byte) (map[string]any, faultList) {
 	return members, nil
 }
 
-// parseText returns a member that must be a string. If it isn't, that is its only fault, and ok is
-// false.
+// parseText returns a member that must be a string. If it isn't, parseText adds that fault, and
+// ok is false: then the caller checks no more.
 func parseText(members map[string]any, field string, faults *faultList) (text string, ok bool) {
 	value, sent := members[field]
 	if !sent {
@@ -632,8 +646,8 @@ func parseEmail(members map[string]any, faults *faultList) string {
 	return email
 }
 
-// parsePassword returns the password. In the lesson's request, the plain password has the name
-// hashed_password. So we take that, too, if there is no password.
+// parsePassword returns the password. The lesson's clients send it, unhashed, as hashed_password.
+// So we take that, too, if there is no password.
 func parsePassword(members map[string]any, faults *faultList) string {
 	field := "password"
 	if _, sent := members[field]; !sent && members["hashed_password"] != nil {
@@ -648,8 +662,11 @@ func parsePassword(members map[string]any, faults *faultList) string {
 		fmt.Sprintf("String should have at least %d characters", minPassword))
 	faults.check(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
+
+	// bcrypt ends a password with \0 and repeats it. So abc and abc\0abc would be the same
+	// password.
 	faults.check(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
-		"Value should have no control character") // to bcrypt, abc and abc\0abc are the same
+		"Value should have no control character")
 	return password
 }
 
@@ -661,7 +678,8 @@ type loginRequest struct {
 func parseLogin(body []byte) (loginRequest, error) {
 	var faults faultList
 
-	// ParseQuery refuses a semicolon, but curl -d sends it as it is. So encode it.
+	// A form is written like a query string. ParseQuery refuses a semicolon, but curl -d sends it
+	// as it is. So encode it.
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
 		faults = faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
@@ -693,19 +711,20 @@ const (
 	maxWait    = 15 * time.Second // a request that waits longer is refused
 )
 
-// processors is how many goroutines Go runs at the same time, before serve adds one. (0 only asks.)
+// processors is how many goroutines Go runs at the same time, until serve allows one more.
+// GOMAXPROCS(0) only asks.
 var processors = runtime.GOMAXPROCS(0)
 
 // A semaphore lets as many requests work at the same time as it has slots. The others wait.
 type semaphore struct {
-	slots   chan struct{} // has room for a value for each slot: to send takes one, to receive frees it
+	slots   chan struct{} // holds a value for each request that works; if full, the next one waits
 	waiting atomic.Int64  // requests in the line
 }
 
 func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
 
-// acquire waits for a slot. The caller must call release when its work is done. The error is the
-// answer 503.
+// acquire waits for a slot: it sends a value into slots. The caller must call release when its
+// work is done: that takes a value out. The error is the answer 503.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	waiting := sem.waiting.Add(1)
 	defer sem.waiting.Add(-1) // a request leaves the line when it gets a slot, or gives up
@@ -724,10 +743,7 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func noSlot(reason string) error {
-	return refuse(http.StatusServiceUnavailable, "Too busy just now").
-		with("Retry-After", seconds(busyPause)).because(reason)
-}
+func noSlot(reason string) error { return tryLater("Too busy just now").because(reason) }
 
 // ---- The throttle ----
 
@@ -737,9 +753,9 @@ const (
 	maxCounts    = 10_000      // pairs of name and address: about 1 MB
 )
 
-// A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try in
-// each failurePause, until a log-in is right. It counts by name and address, so nobody can lock a
-// user out from another address. A name that nobody has is counted in the same way.
+// A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try
+// in each failurePause, until a log-in is right. It counts by name and address, so nobody can
+// lock a user out from another address. It counts names that nobody has, too.
 type throttle struct {
 	mu     sync.Mutex // guards counts
 	counts map[throttleKey]failureCount
@@ -747,8 +763,8 @@ type throttle struct {
 
 func newThrottle() *throttle { return &throttle{counts: map[throttleKey]failureCount{}} }
 
-// A throttleKey is a digest of name and address. So each takes 32 bytes, and a client may send a name
-// of 64 KiB.
+// A throttleKey is a digest of name and address. So each takes 32 bytes, even if a client sends a
+// name of 64 KiB.
 type throttleKey [sha256.Size]byte
 
 type failureCount struct {
@@ -756,14 +772,14 @@ type failureCount struct {
 	notBefore time.Time // the next try may come then
 }
 
-// newThrottleKey takes an address such as 192.0.2.1:51234. X-Forwarded-For is not read: anybody can
-// send it.
+// newThrottleKey takes an address such as 192.0.2.1:51234. X-Forwarded-For is not read: anybody
+// can send it.
 func newThrottleKey(username, remoteAddr string) throttleKey {
 	addrPort, _ := netip.ParseAddrPort(remoteAddr)
 	addr := addrPort.Addr()
 
-	// With IPv6, a customer has all addresses that begin with the same 64 bits. So take only these.
-	// (Of an IPv4 address, take all 32.)
+	// One IPv6 customer has all addresses that begin with the same 64 bits. So count by these. Of
+	// an IPv4 address, take all 32 bits.
 	network, _ := addr.Prefix(min(64, addr.BitLen()))
 	return sha256.Sum256([]byte(network.String() + " " + fold(username)))
 }
@@ -778,7 +794,7 @@ func tooManyFailures(wait time.Duration) error {
 func (t *throttle) check(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.counts[key].notBefore.Sub(now) // before the tenth failure, notBefore is the year 1
+	return t.counts[key].notBefore.Sub(now) // before the tenth failure, notBefore is in the year 1
 }
 
 // checkAndCount checks again. If the try may come now, it counts its result, and returns 0.
@@ -808,8 +824,8 @@ func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) t
 
 // ---- The log of a request ----
 
-// The context of a request can carry values, like request.state in FastAPI. Each value has a key.
-// loggerKey is a type of ours, so no other package can use the same key.
+// The context of a request can carry values, like request.state in FastAPI: here loggerKey{}:
+// log. The key has a type of its own, so it is never equal to the key of another package.
 type loggerKey struct{}
 
 // withLogger returns the request with a logger, which adds the request's number: req=1.

@@ -1,5 +1,5 @@
-// Authflow is a sign-up and log-in service to learn from, with bcrypt, OAuth 2's password form and
-// a signed token. These are its three requests:
+// Authflow is a sign-up and log-in service to learn from, with bcrypt, OAuth 2's password form
+// and a signed token. These are its three requests:
 //
 //	POST /auth/signup {"username":"enrico","email":"e@example.com","password":"plaintextpassword"}
 //	201 {"message":"User created","user_id":1}
@@ -10,15 +10,14 @@
 //	GET /auth/me Authorization: Bearer eyJhbGci…
 //	200 {"id":1,"username":"enrico","email":"e@example.com","is_active":true}
 //
-// The users are stored in one JSON file, users.json: passwords as bcrypt hashes, all else in plain
-// text. authflow -h explains the flags.
+// The users are stored in one JSON file, users.json: passwords as bcrypt hashes, all else in
+// plain text. authflow -h explains the flags.
 //
 // Read main.go, auth.go and store.go in this order, each from its top down to the line "What
 // protects the flow". That is the whole flow, and what stands below that line can wait.
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -48,9 +47,10 @@ import (
 
 // routes says which handler answers which request.
 //
-// The mux wants values that have a method ServeHTTP, and s.signup is only a function. But a type of
-// functions can have methods, too, and apiHandler, in auth.go, is such a type. apiHandler(s.signup)
-// converts the function to it, as float64(1) converts a number. It doesn't call signup.
+// The mux wants values that have a method ServeHTTP, and s.signup is only a function. But a type
+// of functions can have methods, too, and apiHandler, in auth.go, is such a type.
+// apiHandler(s.signup) converts the function to it, as float64(1) converts a number. It doesn't
+// call s.signup.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
@@ -59,30 +59,30 @@ func routes(s *server) *http.ServeMux {
 	mux.Handle("GET /healthz", apiHandler(healthz))
 	mux.HandleFunc("GET /openapi.json", openapi) // these two return no error
 	mux.HandleFunc("GET /docs", docs)
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // {$} is the end of the path
-	mux.Handle("/", noRoute(mux))                                                       // the rest: 404, or 405
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // {$}: the end
+	mux.Handle("/", noRoute(mux))                                                       // 404, or 405
 	return mux
 }
 
 // newHandler returns the whole service. Each of these functions wraps the next one, as middleware
-// does in FastAPI: MaxBytesHandler, which limits the body, sees a request first, and routes last.
+// does in FastAPI: logRequests sees a request first, and the routes see it last.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
-	return http.MaxBytesHandler(
-		logRequests(log,
-			answerPanics(
-				setHeaders(
-					allowOrigins(origins,
-						refuseOtherOrigins(origins,
-							routes(s)))))),
-		maxBody)
+	h := logRequests(log,
+		answerPanics(
+			setHeaders(
+				allowOrigins(origins,
+					refuseOtherOrigins(origins,
+						routes(s))))))
+	return http.MaxBytesHandler(h, maxBody) // who reads more of a body gets an error
 }
 
 // ---- What protects the flow ----
 //
-// First come the five functions of newHandler, in their order; then the other routes, and the program.
+// First come the five functions of newHandler, in their order; then the other routes, and the
+// program.
 //
-// Each of the five gets the next handler, and returns a handler that calls it, unless it answers the
-// request itself. The outer function runs once, at the start, and the inner one at each request.
+// Each of the five gets the next handler, and returns a handler that calls it, or answers the
+// request itself. What is outside the inner function runs once, at the start.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -97,7 +97,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
-				"status", cmp.Or(rec.status, http.StatusOK), "took", time.Since(start), "addr", r.RemoteAddr)
+				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
 		next.ServeHTTP(rec, withLogger(r, numbered))
 	})
@@ -106,11 +106,11 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 // truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), 200)] }
 
-// A recorder passes an answer on, and remembers its status. Its first field is embedded: it has only
-// a type, and its methods are methods of the recorder, too. The recorder replaces two of them.
+// A recorder passes an answer on, and remembers its status. The field without a name is embedded:
+// the recorder has all its methods, as if it inherited them, and defines two of them itself.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0 until the answer begins; if it never does, net/http answers 200
+	status int // 0 until the answer begins
 }
 
 func (rec *recorder) WriteHeader(status int) {
@@ -129,14 +129,15 @@ func (rec *recorder) Write(text []byte) (int, error) {
 func answerPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			cause := recover() // ends the panic, and returns its value: nil if there was none
+			cause := recover() // like except: ends the panic, and returns its cause, or nil
 			if cause == nil {
 				return
 			}
 			logPanic(logger(r.Context()), cause)
 
-			// If the answer has begun, it is too late for a 500. So panic with the value that makes
-			// net/http close the connection: then the client sees that the answer is not whole.
+			// If the answer has begun, it is too late for a 500. A panic with ErrAbortHandler
+			// makes net/http break the connection. So the client sees that the answer is not
+			// whole.
 			if w.(*recorder).status != 0 { // w is the recorder of logRequests
 				panic(http.ErrAbortHandler)
 			}
@@ -166,9 +167,9 @@ func setHeaders(next http.Handler) http.Handler {
 }
 
 // allowOrigins lets pages of other origins use the API. An origin is scheme, host and port of a
-// page: http://localhost:5173. The browser sends the request of such a page's script, but it hides
-// our answer from the script, unless the answer names the origin in Access-Control-Allow-Origin.
-// (These rules are called CORS.)
+// page: http://localhost:5173. A browser hides our answer from the script of such a page, unless
+// the answer names the page's origin in Access-Control-Allow-Origin. (These rules are called
+// CORS.)
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -181,8 +182,9 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 
-		// Before some requests, such as a POST with JSON, the browser asks whether the page may send
-		// it. This question is a preflight, and our headers are the whole answer.
+		// Before some requests, such as a POST with JSON, the browser asks whether the page may
+		// send them. This question is a preflight. It has the method OPTIONS, and these headers
+		// answer it.
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
@@ -194,16 +196,16 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 }
 
 // refuseOtherOrigins refuses what a page of any other origin sends, except GET, HEAD and OPTIONS.
-// CORS only hides our answer: the request itself would be carried out. So any page could sign users
-// up with the browsers of its visitors, even if we listen only on the visitor's own machine. (Such
-// attacks are called CSRF.)
+// CORS only hides our answer. A request without a preflight, such as the form of a log-in, is
+// sent and carried out. So any page could try passwords from the browsers of its visitors, even
+// if we listen only on the visitor's own machine. (Such attacks are called CSRF.)
 //
-// Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request with
-// neither passes: it is from curl, or another program.
+// Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request
+// with neither passes: it is from curl, or another program.
 func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range origins {
-		protection.AddTrustedOrigin(origin) // no error: addOrigin has checked its form
+		protection.AddTrustedOrigin(origin) // no error: addOrigin, below, has tried it
 	}
 	protection.SetDenyHandler(apiHandler(func(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusForbidden, "Cross-origin request refused").
@@ -214,12 +216,12 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 
 // ---- The other routes ----
 
-// noRoute answers what no other route fits: 404, or 405 if the path has a route for another method.
-// (The mux would do so too, but not in JSON.)
+// noRoute answers what no other route fits: 404, or 405 if the path has a route for another
+// method. (The mux would do so too, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Ask the mux which route each method has: it is "POST /auth/login", or only "/", the route
-		// of noRoute. (mux.Handler calls no handler.)
+		// Which methods has this path? mux.Handler returns the route of a request, and doesn't
+		// run it. "/" is the route of noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -278,8 +280,8 @@ func digestOf(element string) string {
 // ---- The program ----
 
 func main() {
-	// At Ctrl-C, ctx is done, and serveUntil stops the service. (We don't need the second result, a
-	// function that would end this.)
+	// A context tells others when to stop. This one does so at Ctrl-C, or at SIGTERM. (The second
+	// result is a function that would end that.)
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
 }
@@ -317,7 +319,7 @@ type config struct {
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{secret: getenv("AUTH_SECRET")}
 	flags := c.newFlags()
-	flags.SetOutput(io.Discard) // Parse would print its errors, and run prints them already
+	flags.SetOutput(io.Discard) // Parse prints errors and help, but run prints the errors already
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stderr)
@@ -332,8 +334,8 @@ func configure(args []string, getenv func(string) string, stderr io.Writer) (con
 	return c, c.check(flags.Args())
 }
 
-// newFlags returns the flags. Parse writes their values into c. -h shows the word in backquotes after
-// the flag: -users file.
+// newFlags returns the flags. Parse writes their values into c. -h shows the word in backquotes
+// after the flag: -users file.
 func (c *config) newFlags() *flag.FlagSet {
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
@@ -349,15 +351,16 @@ func (c *config) newFlags() *flag.FlagSet {
 }
 
 var (
-	// An origin as browsers send it, such as http://localhost:5173 or http://[::1]:5173. They leave
-	// out a default port.
-	originPattern = regexp.MustCompile(`^[a-z][a-z-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$`)
+	// An origin as browsers send it, such as http://localhost:5173 or http://[::1]:5173. They
+	// leave out a default port.
+	originPattern = regexp.MustCompile(`^[a-z-]+://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$`)
 	defaultPort   = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
 )
 
 // addOrigin is called with the value of each -allow-origin.
 func (c *config) addOrigin(origin string) error {
-	if !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
+	err := http.NewCrossOriginProtection().AddTrustedOrigin(origin)
+	if err != nil || !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
 		return errors.New("an origin is in lower case, and has no path and no default port: " +
 			"http://localhost:5173")
 	}
@@ -378,7 +381,7 @@ func (c *config) check(arguments []string) error {
 	switch {
 	case len(arguments) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
-	case port == "": // such as -addr "$HOST:$PORT", if both are not set: that would be all addresses
+	case port == "": // -addr "$HOST:$PORT" without both variables is ":", which means all addresses
 		return errors.New("-addr must be host:port, such as 127.0.0.1:8000")
 	case c.users == "":
 		return errors.New("-users must not be empty")
@@ -399,9 +402,9 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// bcrypt has a slot for each processor. If Go ran no more goroutines at the same time than that,
-	// bcrypt could take all their places, and every other request would wait. So let Go run one more:
-	// beside 32 log-ins, 99 of 100 requests without bcrypt are answered within 4 ms, not 23 to 53.
+	// Go runs GOMAXPROCS goroutines at the same time: one for each processor. As many may use
+	// bcrypt, and then all other requests would wait. So allow one more: beside 32 log-ins, the
+	// slowest of a hundred other requests takes 4 ms, and not 23 to 53.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -487,7 +490,7 @@ func logAddresses(log *slog.Logger, c config, addr *net.TCPAddr) {
 // hosts returns the addresses of a listener. If it listens on 0.0.0.0 or ::, these are the IPv4
 // addresses of this machine.
 func hosts(ip net.IP) []string {
-	if !ip.IsUnspecified() {
+	if !ip.IsUnspecified() { // it is an address of its own
 		return []string{ip.String()}
 	}
 	all := []string{"127.0.0.1"}
@@ -517,7 +520,7 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	}
 
 	log.Info("stopping")
-	limit, cancel := context.WithTimeout(context.Background(), maxStop) // not from ctx: that is done
+	limit, cancel := context.WithTimeout(context.Background(), maxStop) // ctx is done already
 	defer cancel()
 	if err := srv.Shutdown(limit); err != nil {
 		log.Warn("stopped before all requests were answered", "err", err)

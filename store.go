@@ -38,10 +38,10 @@ type user struct {
 	IsActive       bool   `json:"is_active"`
 }
 
-// A snapshot has all users of one moment. It never changes: a save makes another snapshot. So many
-// requests can read one at the same time, without a lock.
+// A snapshot has all users of one moment. It never changes: a save makes another snapshot. So
+// many requests can read one at the same time, without a lock.
 type snapshot struct {
-	text   []byte           // of the users file
+	text   []byte           // of the users file: a save adds a line to it
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
@@ -51,7 +51,7 @@ type snapshot struct {
 func (snap *snapshot) named(username string) *user { return snap.byName[fold(username)] }
 
 // fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
-// letters, too, such as the Turkish İ to i.
+// letters, too: whoever logs in as İ would be the user i.
 func fold(username string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -75,13 +75,15 @@ type store struct {
 	path string
 	log  *slog.Logger
 
-	saving sync.Mutex // is held during a whole save: there is one save at a time
+	// There are two locks. A sign-up holds saving during its whole save: there is one save at a
+	// time.
+	saving sync.Mutex
 
-	// mu guards the three fields below. A save doesn't hold it while it writes, so other requests can
-	// look users up meanwhile. (They wait only while a file that was edited is read.)
+	// mu is held only while the three fields below are read or set. So a log-in doesn't wait for
+	// a save. (It waits only while a file that was edited is read.)
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // tells whether the file has changed: see sameStamp; nil if there is no file
+	stamp fs.FileInfo // the file's identity, size and time at the last look; nil if there was none
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -91,12 +93,12 @@ func (st *store) current() *snapshot {
 	return users
 }
 
-// look returns what current returns, and the fault of the file, or nil. It reads the file only if its
-// stamp has changed.
+// look returns what current returns, and the fault of the file, or nil. It reads the file only if
+// its stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	stamp, _ := os.Stat(st.path)
+	stamp, _ := os.Stat(st.path) // nil if there is no file
 	if !sameStamp(stamp, st.stamp) {
 		st.reload(stamp)
 	}
@@ -105,22 +107,22 @@ func (st *store) look() (*snapshot, error) {
 
 var errExists = errors.New("the username is taken")
 
-// create stores u and returns its new id. Without an error, the user is on the disk. With an error,
-// nothing has changed: the error is errExists, or says why the user could not be stored.
+// create stores u and returns its new id. Without an error, the user is on the disk. With an
+// error, nothing has changed: the error is errExists, or says why the user could not be stored.
 func (st *store) create(u user) (int64, error) {
 	st.saving.Lock()
 	defer st.saving.Unlock()
 
 	before, err := st.look()
 	if err != nil {
-		return 0, fmt.Errorf("fault of the users file: %w", err)
+		return 0, err
 	}
 	if before.named(u.Username) != nil {
 		return 0, errExists
 	}
 
 	u.ID = before.maxID + 1
-	if u.ID < 1 { // somebody has given a user the largest int64
+	if u.ID < 1 { // maxID was the largest int64, and the next one is negative
 		return 0, errors.New("no id is left above the largest one in the users file")
 	}
 	if err := st.save(before, before.withUser(&u)); err != nil {
@@ -129,8 +131,8 @@ func (st *store) create(u user) (int64, error) {
 	return u.ID, nil
 }
 
-// newSuffix ends the name of the new file. It is not just .new: whoever writes users.json.new by
-// hand would write into our file.
+// newSuffix ends the name of the new file. It is not just .new: a person might use that name,
+// too.
 const newSuffix = ".authflow-new"
 
 // save puts the text of after into the users file. Nobody ever finds half a file there, because
@@ -147,8 +149,9 @@ func (st *store) save(before, after *snapshot) error {
 	}
 	st.publish(after, stamp)
 
-	// writeNew has waited until the text is on the disk. The new name is stored in the folder. So
-	// wait for that, too. (An error is ignored: not every system can do it.)
+	// A rename changes the folder, and that change may still be only in memory: a power cut could
+	// bring the old file back. So sync the folder, too. (An error is ignored: not every system
+	// can do it.)
 	if folder, err := os.Open(filepath.Dir(st.path)); err == nil {
 		folder.Sync()
 		folder.Close()
@@ -159,8 +162,8 @@ func (st *store) save(before, after *snapshot) error {
 // writeNew writes text to a new file at path, and returns the stamp of that file. If it fails, it
 // leaves no file of its own.
 func writeNew(path string, text []byte) (fs.FileInfo, error) {
-	// O_EXCL: it is an error if there is such a file already. So two authflows never write the same
-	// new file. 0600: only its owner may read it.
+	// O_CREATE and O_EXCL: make the file, and fail if there is one already. So two authflows
+	// never write the same new file. 0600: only its owner may read it.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w: another authflow is saving. If none runs, remove this file", err)
@@ -183,25 +186,28 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	return stamp, err
 }
 
-// replace renames the new file to the users file, unless somebody has changed one of the two in the
-// meantime. It can't see a change in the microseconds before the rename, nor one that keeps size and
-// time of the file.
+// replace renames the new file to the users file, if nobody has edited that since create looked:
+// otherwise the edit would be lost. (It can't see an edit in the microseconds before the rename,
+// nor one that keeps size and time of the file.)
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
-	// After an edit, look returns a fault, or a pointer to another snapshot.
+	// look reads an edited file into another snapshot. So the same pointer means that there was
+	// no edit.
 	users, err := st.look()
 	if err != nil || users != before {
 		return errors.New("somebody edited the users file at the same moment")
 	}
-	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) { // another authflow has started
+
+	// An authflow that starts removes this file, and may write its own: see tryToWrite.
+	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 	return os.Rename(newPath, st.path)
 }
 
-// publish makes after the users of all requests. Its file has this stamp: a rename keeps it.
+// publish gives the users of after to all requests. Their file has this stamp: a rename keeps it.
 //
-// Since the rename, a request may have read the file already, and found these users. If it has found an
-// edit, the next look reads that again.
+// Since the rename, a request may have read the file, or even an edit of it. publish overwrites
+// that. But an edited file has another stamp than this one, so the next look reads it again.
 func (st *store) publish(after *snapshot, stamp fs.FileInfo) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -234,7 +240,7 @@ func (snap *snapshot) textWith(u *user) []byte {
 	if len(snap.byID) == 0 {
 		return slices.Concat([]byte("[\n"), line, end)
 	}
-	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off the ] and white space
+	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off the ], spaces and line ends
 	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
 }
 
@@ -268,8 +274,8 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 	return st, st.tryToWrite()
 }
 
-// followLink returns the file that path leads to if it is a symbolic link: a save to path would replace
-// the link. Otherwise it returns path.
+// followLink returns the file that path leads to if it is a symbolic link: a save to path would
+// replace the link. Otherwise it returns path.
 func followLink(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err == nil {
@@ -281,8 +287,8 @@ func followLink(path string) (string, error) {
 	return path, nil // there is no file yet
 }
 
-// tryToWrite makes the new file of a save, and removes it. If that can't be done, it warns. It is an
-// error if there is no folder.
+// tryToWrite makes the new file of a save, and removes it. If that can't be done, it warns. It is
+// an error if there is no folder.
 func (st *store) tryToWrite() error {
 	newPath := st.path + newSuffix
 	os.Remove(newPath) // a save that was killed may have left one
@@ -305,7 +311,8 @@ func sameStamp(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// reload reads the file. If it has a fault, the last good users stay. The caller holds mu.
+// reload reads the file. If it has a fault, or is gone, the last good users stay. The caller
+// holds mu.
 func (st *store) reload(stamp fs.FileInfo) {
 	users, err := readUsers(st.path, stamp)
 
@@ -320,8 +327,8 @@ func (st *store) reload(stamp fs.FileInfo) {
 	st.log.Info("read the users file", "users", len(users.byID))
 }
 
-// readUsers reads the file and checks it. The caller has taken the stamp first. So if somebody edits
-// the file while it is read, the file gets another stamp, and the next look reads it again.
+// readUsers reads the file and checks it. The caller has taken the stamp first. So if somebody
+// edits the file while it is read, the file gets another stamp, and the next look reads it again.
 func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
 	if stamp != nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
 		return nil, fmt.Errorf("%s must be a regular file", path)
@@ -383,7 +390,8 @@ func lineOf(err error, text []byte) int {
 // characters of salt and digest.
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}$`)
 
-// whatIsWrong returns the fault of a user in the file, or "". snap has the users above it in the file.
+// whatIsWrong returns the fault of a user in the file, or "". snap has the users above it in the
+// file.
 func (snap *snapshot) whatIsWrong(u *user) string {
 	switch {
 	case u.ID < 1 || snap.byID[u.ID] != nil:
