@@ -56,9 +56,9 @@ type server struct {
 
 // signup stores a new user: POST /auth/signup with JSON.
 //
-// An error is an answer, too. refuse(…) makes it, and because(…) adds a reason for the log. Those
-// of readBody are 415 (another Content-Type), 413 (too large) and 400 (it breaks off), that of
-// parseSignup is 422 (wrong input), and that of hash 503 (too busy).
+// An error is an answer, too. refuse(…) makes it, and because(…) adds a reason for the log.
+// readBody refuses with 415 (another Content-Type), 413 (too large) or 400 (it breaks off),
+// parseSignup with 422 (wrong input), and hash with 503 (too busy).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(r, "application/json")
 	if err != nil {
@@ -80,13 +80,13 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	if errors.Is(err, errExists) {
+	if errors.Is(err, errExists) { // like "except ErrExists"
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
 	if err != nil { // such as a full disk, or somebody edits the file at the same moment
 		return tryLater("Users cannot be stored just now").because(err.Error())
 	}
-	logger(r.Context()).Debug("saved the user", "user_id", id)
+	logger(r.Context()).Debug("saved the user", "user_id", id) // in the log of this request
 	return writeJSON(w, http.StatusCreated, map[string]any{"message": "User created", "user_id": id})
 }
 
@@ -145,9 +145,9 @@ func (s *server) authenticate(ctx context.Context, request loginRequest, attempt
 		return nil, err
 	}
 
-	// A hundred guesses that come together all pass the check in login, before one of them is
-	// counted. So check again, and count in the same step: after ten failures, all others get
-	// 429.
+	// bcrypt takes long. A hundred guesses can pass the check in login before the first of them
+	// is counted. So check again, and count in the same step: after ten failures, the others get
+	// 429, even with the right password.
 	if wait := s.throttle.checkAndCount(attempt, u != nil, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
 	}
@@ -206,7 +206,7 @@ func (s *server) userOf(token string) (*user, error) {
 	}
 	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
 
-	// Is it still the account that logged in? current has the users who are in the file now.
+	// Is it still the account that logged in? current looks whether the file was edited.
 	u := s.store.current().byID[id]
 	switch {
 	case u == nil:
@@ -294,8 +294,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 			because(err.Error())
 	}
 
-	// From 500 on, the operator should know, also without -v. But if the client has hung up, the
-	// context of the request has an error, and nothing is wrong here.
+	// From 500 on, the operator should know, also without -v. But if the client has hung up,
+	// nothing is wrong here. (net/http then ends the context of the request, so it has an error.)
 	level := slog.LevelDebug
 	if answer.status >= 500 && r.Context().Err() == nil {
 		level = slog.LevelError
@@ -327,13 +327,13 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. So 32 requests are more than three
-// seconds of work for two processors. If all 32 took turns, each would wait three seconds. In a
-// line, the first two wait a fifth of a second. So there is a slot for each processor, and the
-// others wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. If two processors worked on 32 requests
+// at once, all 32 would be ready after three seconds. If they wait in a line, the first two are
+// ready after a fifth of a second, and only the last two after three. So bcrypt has a slot for
+// each processor, and the other requests wait.
 
 const (
-	minPassword = 8  // characters, for a lesson; without a second factor, NIST SP 800-63B wants 15
+	minPassword = 8  // characters: enough for a lesson, but NIST SP 800-63B wants 15 for a password alone
 	maxPassword = 72 // bytes: bcrypt reads no further
 )
 
@@ -351,8 +351,8 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// checkPassword returns the user of a log-in. If the user may not log in, it returns nil and the
-// reason, which is for the log. The error is that of compare.
+// checkPassword returns the user of a log-in. If the log-in is wrong, it returns nil and the
+// reason, which is for the log. The error is that of compare: too busy.
 func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string, error) {
 	// If nobody has the name, compare all the same: a quick answer would tell that there is no
 	// such account. (A user whose hash was made with another -cost still takes another time.)
@@ -390,14 +390,14 @@ func (s *server) compare(ctx context.Context, hash, password string) (bool, erro
 	cost, _ := bcrypt.Cost([]byte(hash)) // no error: the store has only hashes
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
-	// bcrypt reads only the first 72 bytes. So the right 72 bytes, with more behind them, match,
-	// too. Refuse them only now, so that this takes as long as any wrong password.
+	// bcrypt reads only the first 72 bytes. So a longer text that begins with the right 72 would
+	// match, too. It is refused after bcrypt, so that this takes as long as any wrong password.
 	return err == nil && len(password) <= maxPassword, nil
 }
 
 // hashOfNobody returns a text in the form of a bcrypt hash: version, cost, and 53 characters of
-// salt and digest. Here these are dots. bcrypt works on it as on a real hash, but nobody knows a
-// password for it.
+// salt and digest. Here these are dots, bcrypt's zeros. It takes as long as a real hash, but
+// nobody knows a password for it.
 func hashOfNobody(cost int) string {
 	return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
@@ -425,7 +425,7 @@ type claims struct {
 
 // fingerprint is a digest of the name (in any letter case) and the password hash. It changes if
 // one of them changes. So a token is void after a new password. It is void, too, if users.json
-// was begun anew, and the new user 1 is somebody else.
+// was deleted, and somebody else has signed up as user 1.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
@@ -452,7 +452,7 @@ func signToken(key []byte, c claims) string {
 func signature(key []byte, firstTwo string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(firstTwo))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum appends the digest to nothing
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) // Sum(nil) returns the digest
 }
 
 // verifyToken returns the claims of a token that is signed with key and has not expired.
@@ -467,7 +467,7 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 
 	// Check the signature before anything is decoded. == stops at the first character that
 	// differs. An attacker could measure that, and guess the signature one character at a time.
-	// hmac.Equal always takes the same time.
+	// hmac.Equal takes the same time, wherever they differ.
 	want := signature(key, parts[0]+"."+parts[1])
 	if !hmac.Equal([]byte(parts[2]), []byte(want)) {
 		return claims{}, errors.New("the signature doesn't fit")
@@ -663,8 +663,8 @@ func parsePassword(members map[string]any, faults *faultList) string {
 	faults.check(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
-	// bcrypt ends a password with \0 and repeats it. So abc and abc\0abc would be the same
-	// password.
+	// bcrypt reads the password, \0, the password, \0 and so on, up to 72 bytes. So abc and
+	// abc\0abc would be the same.
 	faults.check(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
 		"Value should have no control character")
 	return password
@@ -711,8 +711,7 @@ const (
 	maxWait    = 15 * time.Second // a request that waits longer is refused
 )
 
-// processors is how many goroutines Go runs at the same time, until serve allows one more.
-// GOMAXPROCS(0) only asks.
+// processors is GOMAXPROCS at the start, before serve allows one more. (0 only asks.)
 var processors = runtime.GOMAXPROCS(0)
 
 // A semaphore lets as many requests work at the same time as it has slots. The others wait.
@@ -824,14 +823,15 @@ func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) t
 
 // ---- The log of a request ----
 
-// The context of a request can carry values, like request.state in FastAPI: here loggerKey{}:
-// log. The key has a type of its own, so it is never equal to the key of another package.
+// The context of a request can carry values, like request.state in FastAPI. withLogger puts the
+// logger in, and logger takes it out. loggerKey is a type that only this program has. So no other
+// package can use the same key.
 type loggerKey struct{}
 
-// withLogger returns the request with a logger, which adds the request's number: req=1.
+// withLogger returns the request with a logger.
 func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), loggerKey{}, log))
 }
 
-// logger returns the logger that withLogger has put into the context.
+// logger returns the logger of a request. Its lines have the number of the request: req=1.
 func logger(ctx context.Context) *slog.Logger { return ctx.Value(loggerKey{}).(*slog.Logger) }

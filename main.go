@@ -47,10 +47,10 @@ import (
 
 // routes says which handler answers which request.
 //
-// The mux wants values that have a method ServeHTTP, and s.signup is only a function. But a type
-// of functions can have methods, too, and apiHandler, in auth.go, is such a type.
-// apiHandler(s.signup) converts the function to it, as float64(1) converts a number. It doesn't
-// call s.signup.
+// mux.Handle wants a value that has a method ServeHTTP, and s.signup is only a function. So
+// auth.go has a type of functions, apiHandler, with such a method, which calls the function.
+// apiHandler(s.signup) converts s.signup to that type, as float64(1) converts a number. Nothing
+// is called yet.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
@@ -65,7 +65,7 @@ func routes(s *server) *http.ServeMux {
 }
 
 // newHandler returns the whole service. Each of these functions wraps the next one, as middleware
-// does in FastAPI: logRequests sees a request first, and the routes see it last.
+// does in FastAPI: a request passes MaxBytesHandler and logRequests first, and the routes last.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	h := logRequests(log,
 		answerPanics(
@@ -73,7 +73,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 				allowOrigins(origins,
 					refuseOtherOrigins(origins,
 						routes(s))))))
-	return http.MaxBytesHandler(h, maxBody) // who reads more of a body gets an error
+	return http.MaxBytesHandler(h, maxBody) // a handler that reads more of a body gets an error
 }
 
 // ---- What protects the flow ----
@@ -99,7 +99,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
 				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
-		next.ServeHTTP(rec, withLogger(r, numbered))
+		next.ServeHTTP(rec, withLogger(r, numbered)) // see logger, in auth.go
 	})
 }
 
@@ -135,9 +135,8 @@ func answerPanics(next http.Handler) http.Handler {
 			}
 			logPanic(logger(r.Context()), cause)
 
-			// If the answer has begun, it is too late for a 500. A panic with ErrAbortHandler
-			// makes net/http break the connection. So the client sees that the answer is not
-			// whole.
+			// If the answer has begun, it is too late for a 500. This panic is net/http's way to
+			// cut the connection, so the client sees that the answer is not whole.
 			if w.(*recorder).status != 0 { // w is the recorder of logRequests
 				panic(http.ErrAbortHandler)
 			}
@@ -197,8 +196,8 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 
 // refuseOtherOrigins refuses what a page of any other origin sends, except GET, HEAD and OPTIONS.
 // CORS only hides our answer. A request without a preflight, such as the form of a log-in, is
-// sent and carried out. So any page could try passwords from the browsers of its visitors, even
-// if we listen only on the visitor's own machine. (Such attacks are called CSRF.)
+// sent and carried out. So any page that you open could try passwords here from your browser,
+// even if this service listens only on your own machine. (Such attacks are called CSRF.)
 //
 // Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request
 // with neither passes: it is from curl, or another program.
@@ -220,8 +219,8 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // method. (The mux would do so too, but not in JSON.)
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Which methods has this path? mux.Handler returns the route of a request, and doesn't
-		// run it. "/" is the route of noRoute itself.
+		// Which methods has this path? mux.Handler tells the route of a request, and doesn't call
+		// it. "/" is the route of noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 			other := *r // a copy of the request
@@ -281,7 +280,7 @@ func digestOf(element string) string {
 
 func main() {
 	// A context tells others when to stop. This one does so at Ctrl-C, or at SIGTERM. (The second
-	// result is a function that would end that.)
+	// result would end that. We don't need it.)
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
 }
@@ -319,7 +318,7 @@ type config struct {
 func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
 	c := config{secret: getenv("AUTH_SECRET")}
 	flags := c.newFlags()
-	flags.SetOutput(io.Discard) // Parse prints errors and help, but run prints the errors already
+	flags.SetOutput(io.Discard) // Parse would print errors and help. We do that ourselves.
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stderr)
@@ -402,9 +401,9 @@ func (c *config) check(arguments []string) error {
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
-	// Go runs GOMAXPROCS goroutines at the same time: one for each processor. As many may use
-	// bcrypt, and then all other requests would wait. So allow one more: beside 32 log-ins, the
-	// slowest of a hundred other requests takes 4 ms, and not 23 to 53.
+	// GOMAXPROCS is how many goroutines Go runs at the same time: one for each processor. bcrypt
+	// may take all of them, and then other requests would wait. So allow one more: beside 32
+	// log-ins, 99 of 100 requests without bcrypt take less than 4 ms, and not 23 to 53.
 	runtime.GOMAXPROCS(processors + 1)
 
 	// Listen first: if the port is taken, this ends before it touches the users file.
@@ -509,8 +508,8 @@ const maxStop = 5 * time.Second // for requests in flight; docker kills after 10
 // serveUntil serves until ctx is done. Then requests that have begun may finish.
 func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	log *slog.Logger) error {
-	// done has room for one value. So the goroutine can end even if nobody receives the error of
-	// Serve, as after a signal.
+	// done has room for one value. So the goroutine can end even if nobody receives its error, as
+	// after a signal.
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {

@@ -79,11 +79,11 @@ type store struct {
 	// time.
 	saving sync.Mutex
 
-	// mu is held only while the three fields below are read or set. So a log-in doesn't wait for
-	// a save. (It waits only while a file that was edited is read.)
+	// mu guards the three fields below. It is held for a moment, or while an edited file is read,
+	// and never while a save writes. So a log-in doesn't wait for that.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // the file's identity, size and time at the last look; nil if there was none
+	stamp fs.FileInfo // shows an edit: which file users are from, its size and time; nil: no file
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -149,9 +149,8 @@ func (st *store) save(before, after *snapshot) error {
 	}
 	st.publish(after, stamp)
 
-	// A rename changes the folder, and that change may still be only in memory: a power cut could
-	// bring the old file back. So sync the folder, too. (An error is ignored: not every system
-	// can do it.)
+	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
+	// back. (Not every system can do it, so an error is ignored.)
 	if folder, err := os.Open(filepath.Dir(st.path)); err == nil {
 		folder.Sync()
 		folder.Close()
@@ -162,18 +161,13 @@ func (st *store) save(before, after *snapshot) error {
 // writeNew writes text to a new file at path, and returns the stamp of that file. If it fails, it
 // leaves no file of its own.
 func writeNew(path string, text []byte) (fs.FileInfo, error) {
-	// O_CREATE and O_EXCL: make the file, and fail if there is one already. So two authflows
-	// never write the same new file. 0600: only its owner may read it.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: another authflow is saving. If none runs, remove this file", err)
-	}
+	f, err := createNew(path)
 	if err != nil {
 		return nil, err
 	}
 
 	// Write only hands the text to the system, which may keep it in memory for some time. Sync
-	// waits until the text is on the disk. Otherwise a power cut could leave an empty file.
+	// waits until it is on the disk. Otherwise a power cut could leave an empty file.
 	_, writeErr := f.Write(text)
 	syncErr := f.Sync()
 	stamp, statErr := f.Stat()
@@ -186,18 +180,28 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	return stamp, err
 }
 
-// replace renames the new file to the users file, if nobody has edited that since create looked:
-// otherwise the edit would be lost. (It can't see an edit in the microseconds before the rename,
-// nor one that keeps size and time of the file.)
+// createNew makes the file at path. It is an error if there is one already (O_EXCL), so two
+// authflows don't write the same new file. Only its owner may read it (0600).
+func createNew(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: another authflow is saving. If none runs, remove this file", err)
+	}
+	return f, err
+}
+
+// replace renames the new file to the users file, if nobody has edited the users file since
+// create looked: otherwise the edit would be lost. (It can't see an edit in the microseconds
+// before the rename, nor one that keeps size and time of the file.)
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
-	// look reads an edited file into another snapshot. So the same pointer means that there was
-	// no edit.
+	// After an edit, look returns another snapshot, or a fault.
 	users, err := st.look()
 	if err != nil || users != before {
 		return errors.New("somebody edited the users file at the same moment")
 	}
 
-	// An authflow that starts removes this file, and may write its own: see tryToWrite.
+	// Somebody may have started a second authflow. That removes our new file, and may write its
+	// own.
 	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
@@ -206,8 +210,9 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 
 // publish gives the users of after to all requests. Their file has this stamp: a rename keeps it.
 //
-// Since the rename, a request may have read the file, or even an edit of it. publish overwrites
-// that. But an edited file has another stamp than this one, so the next look reads it again.
+// Since the rename, a look may have read our file: then publish sets the same users again. If it
+// has read an edit, publish sets older users. But the edited file has another stamp than ours, so
+// the next look reads it again.
 func (st *store) publish(after *snapshot, stamp fs.FileInfo) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -255,8 +260,8 @@ func (snap *snapshot) add(u *user) {
 //
 // The file is read at the start and after each edit. A file with a fault is refused as a whole.
 
-// openStore opens the users file at path. A missing file means that there are no users. It is an
-// error if the file has a fault, or if its folder is missing.
+// openStore opens the users file at path. At the start, a missing file means that there are no
+// users. It is an error if the file has a fault, or if its folder is missing.
 func openStore(path string, log *slog.Logger) (*store, error) {
 	path, err := followLink(path)
 	if err != nil {
@@ -264,13 +269,14 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 	}
 	st := &store{path: path, log: log, users: newSnapshot(nil)}
 	stamp, err := os.Stat(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		st.users, err = readUsers(path, stamp)
-		if err != nil {
-			return nil, err
-		}
-		st.stamp = stamp
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, st.tryToWrite()
 	}
+	st.users, err = readUsers(path, stamp)
+	if err != nil {
+		return nil, err
+	}
+	st.stamp = stamp
 	return st, st.tryToWrite()
 }
 
