@@ -172,10 +172,12 @@ type userResponse struct {
 	IsActive bool   `json:"is_active"`
 }
 
+// A userHandler is a handler that also gets the user who sends the request.
+type userHandler func(http.ResponseWriter, *http.Request, *user) error
+
 // requireUser returns a handler that calls next with the user of the request's token. In Python
 // it would be a decorator; in FastAPI, Depends(get_current_user).
-func (s *server) requireUser(
-	next func(http.ResponseWriter, *http.Request, *user) error) apiHandler {
+func (s *server) requireUser(next userHandler) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error { // becomes an apiHandler
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -294,10 +296,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 			because(err.Error())
 	}
 
-	// From 500 on, the operator should know, also without -v. But if the client has hung up,
-	// nothing is wrong here. (net/http then ends the context of the request, so it has an error.)
+	// The operator should know what is 500 or more, also without -v.
 	level := slog.LevelDebug
-	if answer.status >= 500 && r.Context().Err() == nil {
+	if answer.status >= 500 {
 		level = slog.LevelError
 	}
 	logger(r.Context()).Log(r.Context(), level, "refused the request",
@@ -723,7 +724,7 @@ type semaphore struct {
 func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
 
 // acquire waits for a slot: it sends a value into slots. The caller must call release when its
-// work is done: that takes a value out. The error is the answer 503.
+// work is done: that takes a value out. The error is an answer, such as 503.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	waiting := sem.waiting.Add(1)
 	defer sem.waiting.Add(-1) // a request leaves the line when it gets a slot, or gives up
@@ -731,14 +732,13 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 		return nil, noSlot("too many requests wait already")
 	}
 
-	// Wait for a slot, or for the end of ctx: after maxWait, or if the client hangs up.
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
-	defer cancel()
-	select {
+	select { // what comes first
 	case sem.slots <- struct{}{}:
 		return func() { <-sem.slots }, nil
+	case <-time.After(maxWait):
+		return nil, noSlot("no slot became free in time")
 	case <-ctx.Done():
-		return nil, noSlot("no slot became free in time, or the client hung up")
+		return nil, refuse(http.StatusBadRequest, "The client hung up") // nobody reads this
 	}
 }
 

@@ -1454,7 +1454,7 @@ func TestEditDuringSave(t *testing.T) {
 	for _, row := range []struct{ name, old, new, reason string }{
 		{"a good edit", "enrico@", "edited@", edited},
 		{"an edit with a fault", "is_active", "is_actave\xff", edited},
-		{"no edit, but the start of another authflow", "", "", "another program has changed "},
+		{"no edit, but the start of another authflow", "", "", "users.json.authflow-new"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -114,7 +114,9 @@ type recorder struct {
 }
 
 func (rec *recorder) WriteHeader(status int) {
-	rec.status = status
+	if rec.status == 0 { // the client gets the first status
+		rec.status = status
+	}
 	rec.ResponseWriter.WriteHeader(status)
 }
 
@@ -380,7 +382,7 @@ func (c *config) check(arguments []string) error {
 	switch {
 	case len(arguments) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
-	case port == "": // -addr "$HOST:$PORT" without both variables is ":", which means all addresses
+	case port == "": // "" and ":" would mean all addresses
 		return errors.New("-addr must be host:port, such as 127.0.0.1:8000")
 	case c.users == "":
 		return errors.New("-users must not be empty")

@@ -45,6 +45,7 @@ type snapshot struct {
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
+	stamp  fs.FileInfo      // of the file that a save has made of it
 }
 
 // named returns the user with this name, in any letter case, or nil.
@@ -79,11 +80,12 @@ type store struct {
 	// time.
 	saving sync.Mutex
 
-	// mu guards the three fields below. It is held for a moment, or while an edited file is read,
+	// mu guards the four fields below. It is held for a moment, or while an edited file is read,
 	// and never while a save writes. So a log-in doesn't wait for that.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // shows an edit: which file users are from, its size and time; nil: no file
+	saved *snapshot   // the users of the last save, or nil
+	stamp fs.FileInfo // of the file at the last look: another one shows an edit; nil: no file
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -99,7 +101,11 @@ func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	stamp, _ := os.Stat(st.path) // nil if there is no file
-	if !sameStamp(stamp, st.stamp) {
+	switch {
+	case sameStamp(stamp, st.stamp): // nothing has changed
+	case st.saved != nil && sameStamp(stamp, st.saved.stamp): // a save, so we know the users already
+		st.users, st.stamp, st.fault = st.saved, stamp, nil
+	default:
 		st.reload(stamp)
 	}
 	return st.users, st.fault
@@ -143,11 +149,18 @@ func (st *store) save(before, after *snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := st.replace(newPath, stamp, before); err != nil {
+
+	// From the rename on, a look finds this stamp (a rename keeps it), and takes the users of
+	// after.
+	after.stamp = stamp
+	st.mu.Lock()
+	st.saved = after
+	st.mu.Unlock()
+	if err := st.replace(newPath, before, after); err != nil {
 		os.Remove(newPath)
 		return err
 	}
-	st.publish(after, stamp)
+	st.look() // now takes the users of after
 
 	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
 	// back. (Not every system can do it, so an error is ignored.)
@@ -170,14 +183,12 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	// waits until it is on the disk. Otherwise a power cut could leave an empty file.
 	_, writeErr := f.Write(text)
 	syncErr := f.Sync()
-	stamp, statErr := f.Stat()
 	closeErr := f.Close()
-
-	err = errors.Join(writeErr, syncErr, statErr, closeErr) // nil if all four are nil
-	if err != nil {
+	if err := errors.Join(writeErr, syncErr, closeErr); err != nil { // nil if all three are nil
 		os.Remove(path)
+		return nil, err
 	}
-	return stamp, err
+	return os.Stat(path)
 }
 
 // createNew makes the file at path. It is an error if there is one already (O_EXCL), so two
@@ -191,9 +202,9 @@ func createNew(path string) (*os.File, error) {
 }
 
 // replace renames the new file to the users file, if nobody has edited the users file since
-// create looked: otherwise the edit would be lost. (It can't see an edit in the microseconds
-// before the rename, nor one that keeps size and time of the file.)
-func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
+// create looked: otherwise the edit would be lost. (It can't see every edit: the README names
+// those, in Limits.)
+func (st *store) replace(newPath string, before, after *snapshot) error {
 	// After an edit, look returns another snapshot, or a fault.
 	users, err := st.look()
 	if err != nil || users != before {
@@ -202,21 +213,10 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 
 	// Somebody may have started a second authflow. That removes our new file, and may write its
 	// own.
-	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
+	if now, _ := os.Stat(newPath); !sameStamp(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 	return os.Rename(newPath, st.path)
-}
-
-// publish gives the users of after to all requests. Their file has this stamp: a rename keeps it.
-//
-// Since the rename, a look may have read our file: then publish sets the same users again. If it
-// has read an edit, publish sets older users. But the edited file has another stamp than ours, so
-// the next look reads it again.
-func (st *store) publish(after *snapshot, stamp fs.FileInfo) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.users, st.stamp, st.fault = after, stamp, nil
 }
 
 // withUser returns another snapshot, which also has u.
