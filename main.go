@@ -550,410 +550,504 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 const docsPage = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>authflow: from password to token</title><link rel="icon" href="data:,">
+<title>authflow</title><link rel="icon" href="data:,">
 <style>
 :root {
-  color-scheme: light dark; scroll-padding-top: 7rem;
-  --quiet: light-dark(#565d66, #a9afb7); --accent: light-dark(#2b5f8f, #93c0ea);
-  --bad: light-dark(#a5332b, #f3a59c);
-  /* 18 px at 1280x720 and at 1366x650, more on a larger screen */
-  font: clamp(100%, min(1.41vw, 2.78vh), 250%)/1.3 system-ui, sans-serif;
+	color-scheme: light dark; scroll-padding-top: 40vh; scrollbar-color: var(--quiet) transparent;
+	--quiet: light-dark(#565d66, #a9afb7); --accent: light-dark(#2b5f8f, #93c0ea);
+	--bad: light-dark(#a5332b, #f3a59c);
+	/* 18 px at 1280x720 and at 1366x650, more on a larger screen */
+	font: clamp(100%, min(1.41vw, 2.78vh), 250%)/1.3 system-ui, sans-serif;
 }
-* { box-sizing: border-box; min-width: 0; margin: 0; padding: 0; border-radius: .3rem; }
+* { box-sizing: border-box; min-width: 0; margin: 0; padding: 0; border: 0 solid; border-radius: .3rem; }
 body { background: light-dark(#efede8, #2c2f34); overflow-wrap: anywhere; }
-main, .grid, #token { display: grid; gap: .5rem; }
-main { padding: .5rem; }
-form, section, #verdict { padding: .4rem .6rem; background: Canvas; }
+main, #steps, #wire, #token, #way, .place { display: grid; gap: .4rem; }
+main { padding: .4rem; }
+form, section, #verdict, #way, .place { padding: .2rem .5rem; background: Canvas; }
 h1, h2, h3 { font-size: 1rem; }
 h2, .row { display: flex; flex-wrap: wrap; gap: 0 .6rem; align-items: center; justify-content: space-between; }
-#verdict { z-index: 1; border: 2px solid; }
-.hint, section p, #notes, ::placeholder { color: var(--quiet); }
+#verdict { position: sticky; top: 0; z-index: 1; max-height: 38vh; overflow: auto; border-width: .12rem; }
+#verdict, #sentence { font-size: clamp(1.1rem, 1.9vw, 1.35rem); line-height: 1.2; min-height: 1.2em; }
+form p, #mask, #seal, #notes, .start span, ::placeholder { color: var(--quiet); }
 .good { color: light-dark(#2a6945, #8fd0aa); }
-.bad { color: var(--bad); }
+.bad { color: var(--bad) !important; }
 
-/* The steps. A fault takes the place of the hint. Its mark and the focus differ in shape, too. */
+/* The steps. The mark of a fault and the focus differ in shape, too. */
 form { display: grid; grid: auto / auto 1fr auto; gap: .25rem .5rem; align-content: start; align-items: center; }
-form p { font-size: .9rem; align-self: start; }
 form label { display: contents; }
-h2, form p { grid-column: 1 / 4; }
+h2, form p { grid-column: 1 / 4; align-self: start; }
 h2 { min-height: 1.7rem; }
-h2 :empty, mark:empty, p:has(.bad) .hint { display: none; }
-input { grid-column: span 2; }
-label:has(+ button) input { grid-column: auto; }
-input, textarea, button { padding: .1rem .5rem; border: 1px solid var(--quiet); font: inherit; color: inherit;
-  background: Canvas; }
-[aria-invalid] { border: solid var(--bad); border-width: 1px 1px 1px .5rem; }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 1px; }
+h2 :empty, mark:empty { display: none; }
+input { grid-column: 2 / 4; }
+input, textarea, button { padding: .1rem .5rem; border: .06rem solid var(--quiet); font: inherit; color: inherit;
+	background: Canvas; }
+[type=checkbox] { width: 1em; height: 1em; }
+[aria-invalid] { border: solid var(--bad); border-width: .06rem .06rem .06rem .5rem; }
+:focus-visible { outline: .17rem solid var(--accent); outline-offset: .06rem; }
 
-/* The picture: four stations. The arrow to each is a step. */
-ol { display: grid; align-content: center; counter-reset: step; list-style: none; }
-li { position: relative; padding: .3em .6em; border: 2px dashed; color: var(--quiet); background: Canvas; }
-li + li { margin-top: 2em; counter-increment: step; }
-li + li::before { content: "↓ " counter(step) ". " attr(title); position: absolute; bottom: calc(100% + .3em); }
-.lit { border: 2px solid var(--accent); color: var(--accent); }
-button:not([type]), .here, mark { background: var(--accent); color: Canvas; forced-color-adjust: none; }
-.here::before { color: var(--accent); }
+/* The way: two places, what is kept there, and what travels */
+.place { border-width: .12rem; gap: .3rem; align-content: start; }
+.place b { padding: 0 .4rem; border: .12rem dashed; color: var(--quiet); }
+.place p:not(.lit) b { &::before { content: "no "; } .start &::after { content: " yet"; } }
+#way:not(.start) ol + div h3::after { content: " (this page adds ✓ and ✗)"; }
+.lit b { border: .12rem solid; color: var(--accent); }
+.here b, button:not([type]), mark { background: var(--accent); color: Canvas; forced-color-adjust: none; }
+.start :is(#checks, #sentence), .start ~ :is(#wire, #token), .place span { display: none; }
+.start span { display: block; }
+ol { list-style: none; line-height: 1.2; }
+#trips li { position: relative; padding: 0 .5rem .1rem; border-bottom: .12rem solid; border-radius: 0; }
+#trips li::after { content: ""; position: absolute; bottom: -.46rem; right: -.5rem; border: .4rem solid transparent;
+	border-left-color: currentColor; }
+#trips .from { text-align: right; }
+#trips .from::after { left: -.5rem; right: auto; border-color: transparent currentColor transparent transparent; }
 
 /* The wire and the token: only tokens break within words */
-pre, textarea { font: 1rem/1.25 ui-monospace, Consolas, monospace; white-space: pre-wrap; }
-.start ~ :is(#wire, #token) { display: none; }
-.header, .payload, .signature { word-break: break-all; }
+pre, textarea { font: 1rem/1.2 ui-monospace, Consolas, monospace; white-space: pre-wrap; }
+.header, .payload, .signature { word-break: break-all; letter-spacing: -.04em; }
 .header { color: light-dark(#0a6868, #71d0cb); font-weight: bold; }
 .payload { color: light-dark(#7a3b90, #d6a8e8); font-style: italic; }
 .signature { color: light-dark(#855700, #e4bc6c); font-weight: bold; text-decoration: underline; }
 mark { background: var(--bad); }
-#claims { display: flex; flex-wrap: wrap; gap: 5px 0; }
-textarea { flex: 0 0 24ch; padding: 0 .3rem; white-space: pre; resize: none; }
-#notes { flex: 1 7rem; padding: 1px 1ch; font: .9rem/1.25rem system-ui; }
+#claims { display: flex; flex-wrap: wrap; gap: .3rem 0; }
+textarea { flex: 0 0 23.5ch; padding: 0 .3rem; white-space: pre; resize: none; }
+.given { background: linear-gradient(light-dark(#ffe066, #6b5600) 0 0) calc(8ch + .3rem) 0 / 3ch 1.2rem no-repeat; }
+#notes { flex: 1 8.5rem; min-height: 6.1rem; padding: .06rem 0 0 1ch; line-height: 1.2rem; }
 
-@media (height >= 30rem) { #verdict { position: sticky; top: 0; } } /* else it hides fields */
-@media (width < 44rem) { #claims { display: block; textarea { width: 100%; } } }
-@media (width >= 44rem) { .grid { grid-template-columns: 1fr 1fr; } }
+@media (width < 44rem) { #notes li::before { content: attr(class) ": "; } }
 @media (width >= 62rem) {
-  main { grid: 3.7rem auto minmax(0, 1fr) auto / 20rem 1fr; height: 100vh; min-height: 35.9rem; }
-  main > * { grid-column: 2; }
-  header { grid-area: 1 / 1; }
-  #steps { grid: 1.68fr 1.13fr 1fr / 1fr; grid-area: 2 / 1 / 5; }
-  form, form p, pre, #verdict { overflow: auto; }
-  form p { max-height: 4.7rem; }
-  .start { grid-row: 2 / 5; font-size: 1.9rem; }
-  ol:not(.start) {
-    grid: auto / repeat(4, auto); gap: 7.5rem; text-align: center;
-    li { margin: 0; padding: .1rem .5rem; }
-    li + li::before { content: counter(step) ". " attr(title) " →"; right: 100%; bottom: .1rem; width: 7.5rem;
-      font-size: .9rem; }
-    span { display: none; }
-  }
-  #wire { grid: minmax(0, 1fr) / 4fr 5fr; }
-  #wire section { display: grid; grid-template-rows: 1.7rem minmax(0, 1fr); }
-  #token { grid: auto / 11rem 1fr 11rem; }
-  #header, #payload, #signature { height: 3.8rem; }
-  #claims { height: 5.2rem; overflow: clip; overflow-clip-margin: 4px; }
+	main { grid: max(4.1rem, 11vh) auto minmax(0, 1fr) auto / 19.6rem 1fr; height: 100vh; min-height: 35.9rem; }
+	main > * { grid-column: 2; overflow: auto; }
+	#verdict { position: static; max-height: none; }
+	header { grid-area: 1 / 1; align-content: center; }
+	#steps { grid: 1.6fr 1fr 1.1fr / 1fr; grid-area: 2 / 1 / 5; }
+	form, form p, pre { overflow: auto; }
+	form p { max-height: 100%; }
+	#whose { height: 1.3rem; }
+	form > button { grid-area: 1 / 3; }
+	form > h2 { grid-column: 1 / 3; }
+	#way { grid: auto / 7.8rem 12rem 1fr; gap: .2rem .8rem; }
+	.place + ol { align-self: center; }
+	.place:has(ol) { grid: auto / 1fr auto auto; }
+	#checks, #sentence { grid-column: 1 / 4; }
+	#way.start { grid: 1fr / 14.4rem 1fr 14.4rem; grid-row: 2 / 5; font-size: 1.35rem;
+		.place { grid: 2rem 1fr 1fr / 1fr; }
+		#trips { display: grid; grid-auto-rows: 6.2rem; align-items: center; }
+	}
+	#wire { grid: minmax(0, 1fr) / 5fr 7fr; }
+	#wire section { display: grid; grid-template-rows: auto minmax(0, 1fr); }
+	#token { grid: auto / 10.7rem 1fr 11.9rem; }
+	#header, #signature { min-height: 3.6rem; }
+	#payload { min-height: 2.4rem; }
 }
 </style>
-<main>
+<main spellcheck="false">
 <header class="row"><h1>authflow: from password to token</h1>
-  <a href="/openapi.json">openapi.json</a><label><input id="reveal" type="checkbox"> Show passwords</label></header>
-<p id="verdict" role="status">Three clicks: Sign up, Log in, Who am I? Each shows what is sent.
-  <noscript>This page needs JavaScript. Without it, use curl.</noscript></p>
-<ol class="start">
-  <li><b>Password</b> <span>You type it. It is sent, not stored.</span></li>
-  <li title="Sign up"><b>Hash</b> <span>Stored instead. Nobody can turn it back.</span></li>
-  <li title="Log in"><b>Token</b> <span>The server signs who you are.</span></li>
-  <li title="Who am I?"><b>You</b> <span>Whoever holds the token.</span></li>
-</ol>
-<div id="steps" class="grid" spellcheck="false">
-<form id="signup" method="post" autocapitalize="none">
-  <h2>1. Sign up <button type="button"></button></h2>
-  <label>Username <input id="signup-username" name="username" autocomplete="username" value="enrico"></label>
-  <label>Email <input id="signup-email" name="email" autocomplete="email" value="enrico@example.com"></label>
-  <label>Password <input id="signup-password" name="password" type="password" autocomplete="new-password"
-    value="plaintextpassword"></label>
-  <button>Sign up</button>
-  <p><span class="hint">Sends JSON.</span></p></form>
-<form id="login" method="post" autocapitalize="none">
-  <h2>2. Log in <button type="button"></button></h2>
-  <label>Username <input id="login-username" name="username" autocomplete="username" value="enrico"></label>
-  <label>Password <input id="login-password" name="password" type="password" autocomplete="current-password"
-    value="plaintextpassword"></label>
-  <button>Log in</button>
-  <p><span class="hint">Sends a form, as OAuth 2 asks.</span></p></form>
-<form id="me" method="post" autocapitalize="none">
-  <h2>3. Who am I? <button type="button"></button></h2>
-  <label>Token <input id="me-token" name="token" autocomplete="off"></label>
-  <button>Who am I?</button>
-  <p><span class="hint">Sends the token, no password.</span></p>
-  <p class="row"><button id="restore" type="button">Restore</button>
-    <button id="forget" type="button">Forget</button></p></form>
+	<a href="/openapi.json">openapi.json</a><label><input id="reveal" type="checkbox"> Show passwords</label></header>
+<p id="verdict" role="status">
+	Three clicks: Sign up, Log in, Who am I? Each shows what is sent and what the server does.
+	<noscript>This page needs JavaScript.</noscript></p>
+<div id="way" class="start">
+	<div class="place"><h3>Browser</h3>
+		<p id="at-Password"><b>Password</b> <span>You type it. It is sent two times, and stored nowhere.</span></p>
+		<p id="at-Token"><b>Token</b> <span>Says who you are. Only the browser keeps it.</span></p></div>
+	<ol id="trips"></ol>
+	<div class="place"><h3>Server</h3>
+		<p id="at-Hash"><b>Hash</b>
+			<span>Made of the password, and stored instead. Nobody can turn it back into the password.</span></p>
+		<p id="at-Key"><b>Key</b> <span>Secret. It signs the token. Later it shows if the token was changed.</span></p>
+		<ol id="checks"></ol></div>
+	<p id="sentence"></p>
 </div>
-<div id="wire" class="grid">
-  <section><div class="row"><h3>Request</h3>
-    <label><input id="curl" type="checkbox"> as curl</label> <button id="copy" type="button">Copy</button></div>
-    <pre id="request" tabindex="0"></pre></section>
-  <section><h3>Answer</h3><pre id="answer" tabindex="0"></pre></section>
+<div id="steps">
+<form id="signup" autocapitalize="none" aria-label="Sign up">
+	<h2>Step 1 <button type="button"></button></h2>
+	<label>Username <input name="username" autocomplete="username" value="enrico"></label>
+	<label>Email <input name="email" autocomplete="email" value="enrico@example.com"></label>
+	<label>Password <input name="password" type="password" autocomplete="new-password"
+		value="plaintextpassword"></label>
+	<p></p><button>Sign up</button></form>
+<form id="login" autocapitalize="none" aria-label="Log in">
+	<h2>Step 2 <button type="button"></button></h2>
+	<label>Username <input name="username" autocomplete="username" value="enrico"></label>
+	<label>Password <input name="password" type="password" autocomplete="current-password"
+		value="plaintextpassword"></label>
+	<p></p><button>Log in</button></form>
+<form id="me" autocapitalize="none" aria-label="Who am I?">
+	<h2>Step 3 <button type="button"></button></h2>
+	<label>Token <input name="token" autocomplete="off"></label>
+	<p id="whose"></p><button>Who am I?</button>
+	<p class="row"><button id="restore" type="button">Restore</button>
+		<button id="forget" type="button">Forget</button></p></form>
+</div>
+<div id="wire">
+	<section><div class="row"><h3>Request</h3>
+		<label><input id="curl" type="checkbox"> as curl</label> <button id="copy" type="button">Copy</button></div>
+		<pre id="request" tabindex="0" role="region" aria-label="Request"></pre><p id="mask"></p></section>
+	<section><h3>Answer</h3>
+		<pre id="answer" tabindex="0" role="region" aria-label="Answer"></pre></section>
 </div>
 <div id="token">
-  <section><h3 class="header">Header</h3><pre id="header"></pre><pre id="header-json"></pre></section>
-  <section><div class="row"><h3 class="payload">Payload</h3><span id="age"></span></div>
-    <pre id="payload"></pre>
-    <div id="claims"><textarea id="payload-json" rows="4" spellcheck="false" placeholder="from step 2"
-      aria-label="Payload, decoded"></textarea><pre id="notes"></pre></div></section>
-  <section><h3 class="signature">Signature</h3><pre id="signature"></pre>
-    <p>made of the other two with a key that only the server has.</p></section>
+	<section><h3 class="header">Header</h3><pre id="header"></pre><pre id="header-json"></pre></section>
+	<section><div class="row"><h3 class="payload">Payload</h3><span id="age"></span></div>
+		<pre id="payload"></pre>
+		<div id="claims"><textarea id="payload-json" rows="4" placeholder="from step 2"
+			aria-label="Payload, decoded"></textarea><ol id="notes"></ol></div></section>
+	<section><h3 class="signature">Signature</h3><pre id="signature"></pre><p id="seal"></p></section>
 </div>
 </main>
 <script>
 "use strict";
 const byId = (id) => document.getElementById(id), all = (selector) => document.querySelectorAll(selector);
 const create = (name, properties) => Object.assign(document.createElement(name), properties);
-const sent = byId("me-token"), claims = byId("payload-json");
-const steps = ["signup", "login", "me"], partNames = ["header", "payload", "signature"];
-const exchanges = { signup: {}, login: {}, me: {} }; // what each step sent last, and the answer
-let edits = 0; // of all forms
+const sent = byId("me").elements.token, claims = byId("payload-json"), partNames = ["header", "payload", "signature"];
+const exchanges = { signup: {}, login: {}, me: {} }; // what each step sends or has sent, and the answer
+const edits = { signup: 0, login: 0, me: 0 }; // of each form
+const users = new Map(); // "1": "enrico", from sign-ups and log-ins
 let shown = ""; // the step on the stage
 let token = ""; // as it was given
+let tried = false; // a token for a user who isn't there?
 let clock = NaN; // how far the server's is ahead, in ms: only an answer tells
 
-// As textContent, any input stays mere text.
-const put = (id, textContent, className = "") => Object.assign(byId(id), { textContent, className });
+const trips = { signup: "1. Sign up: password", login: "2. Log in: password", me: "3. Who am I? token" };
+
+// What the server checks, in its order, and how each check ends if it is passed, or isn't.
+// The server doesn't tell: the page concludes it from status and token.
+const checks = {
+	signup: [["makes a hash, slowly", "done"],
+		["looks if the name is free", "yes", "no"], ["stores name, email and hash", "done"]],
+	login: [["looks up the name", "an active user"], ["compares the password", "fits the hash"],
+		["signs a token with the key", "done, keeps no copy"]],
+	me: [["makes the signature again", "same as the token's", "not the token's"],
+		["looks at the clock", "not expired", "expired"], ["looks up user # and pwd", "both fit"]],
+};
+
+// The station that the step has led to, and what it means there.
+const reached = {
+	"signup ✓✓✓": "Hash: stored instead of the password. Nobody can turn it back.",
+	"login ✓✓✓": "Token: only the browser keeps it. The server has no copy.",
+	"login ??–": "Hash: this password doesn't fit, or no active user has this name.",
+	"me ✓✓✓": "Key: it makes the same signature again. Nothing was changed.",
+	"me ✗––": "Key: only it can sign the new payload, and only the server has it.",
+};
+const noToken = "There is no token yet. Log in.";
+
+// As textContent, any input stays mere text. The same text isn't put again: it would be read aloud again.
+function put(id, text, className = "") {
+	const element = Object.assign(byId(id), { className });
+	if (element.textContent !== text) element.textContent = text;
+}
+
+function putItems(id, items) {
+	byId(id).replaceChildren(...items.map(([className, textContent]) => create("li", { className, textContent })));
+}
 
 // base64url is an encoding, not encryption: no key is needed.
 const encode = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)))
-  .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+	.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 function decode(part = "") {
-  try {
-    const bytes = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
-    return new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt()));
-  } catch {
-    return "not base64url";
-  }
+	try {
+		const bytes = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
+		return new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt()));
+	} catch {
+		return "not base64url";
+	}
 }
 
 function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {}
+	try {
+		return JSON.parse(text);
+	} catch {}
 }
 
 // format writes JSON as a token does, or one member a line. Any other text stays as it is.
 function format(text, indent) {
-  if (!parse(text)) return text;
-  return JSON.stringify(parse(text), null, indent).replace("{\n ", "{").replace(/\n}$/, "}");
+	if (!parse(text)) return text;
+	return JSON.stringify(parse(text), null, indent).replace("{\n ", "{").replace(/\n}$/, "}");
 }
 
-const claimsOf = (jwt) => parse(decode(jwt.split(".")[1]));
+const claimsOf = (jwt) => ({ ...parse(decode(jwt.split(".")[1])) });
 
 // dateOf takes seconds since 1970. Anything else becomes an invalid date: NaN.
 const dateOf = (seconds) => new Date(typeof seconds === "number" ? seconds * 1000 : NaN);
-const secondsLeft = (jwt) => dateOf(claimsOf(jwt)?.exp) / 1000 - Math.floor((Date.now() + clock) / 1000);
+const secondsLeft = (jwt) => dateOf(claimsOf(jwt).exp) / 1000 - Math.floor((Date.now() + clock) / 1000);
 
 function changed(jwt) {
-  const parts = jwt.split("."), given = token.split(".");
-  if (!token || jwt === token) return "";
-  return "the " + (parts.length === 3 ? partNames.filter((_, i) => parts[i] !== given[i]).join(" and the ") : "token");
+	const parts = jwt.split("."), given = token.split(".");
+	if (!token || jwt === token) return "";
+	if (parts.length !== 3) return "the token";
+	return "the " + partNames.filter((_, i) => parts[i] !== given[i]).join(" and ");
 }
 
 // paint marks the first character that isn't as it was given.
 function paint(part, i) {
-  const given = token ? token.split(".")[i] : part, span = create("span", { className: partNames[i] });
-  let same = 0;
-  while (same < part.length && part[same] === given?.[same]) same++;
-  span.append(part.slice(0, same), create("mark", { textContent: part.charAt(same) }), part.slice(same + 1));
-  return span;
+	const given = token ? token.split(".")[i] : part, span = create("span", { className: partNames[i] });
+	let same = 0;
+	while (same < part.length && part[same] === given?.[same]) same++;
+	span.append(part.slice(0, same), create("mark", { textContent: part.charAt(same) }), part.slice(same + 1));
+	return span;
 }
 
 // breakable lets a line end after "," and "&": JSON and forms have no blanks there.
 const breakable = (text) => text.split(/(?<=[,&])/).flatMap((piece) => [create("wbr"), piece]);
 
 function putWire(id, text, jwt) {
-  if (!text.includes(jwt)) jwt = "";
-  const at = text.lastIndexOf(jwt), parts = jwt.split(".").flatMap((part, i) => [i ? "." : "", paint(part, i)]);
-  byId(id).replaceChildren(...breakable(text.slice(0, at)), ...parts, ...breakable(text.slice(at + jwt.length)));
+	if (!text.includes(jwt)) jwt = "";
+	const at = text.lastIndexOf(jwt), parts = jwt.split(".").flatMap((part, i) => [i ? "." : "", paint(part, i)]);
+	byId(id).replaceChildren(...breakable(text.slice(0, at)), ...parts, ...breakable(text.slice(at + jwt.length)));
 }
 
 // quote makes text one word of a shell.
 const quote = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 
 function compose(step, values) {
-  if (step === "me") return { headers: values.token ? { Authorization: "Bearer " + values.token } : {} };
-  const [type, body] = step === "signup" ? ["json", JSON.stringify(values)]
-    : ["x-www-form-urlencoded", new URLSearchParams(values).toString()];
-  return { method: "POST", headers: { "Content-Type": "application/" + type }, body };
+	if (step === "me") return { headers: values.token ? { Authorization: "Bearer " + values.token } : {} };
+	const [type, body] = step === "signup" ? ["json", JSON.stringify(values)]
+		: ["x-www-form-urlencoded", new URLSearchParams(values).toString()];
+	return { method: "POST", headers: { "Content-Type": "application/" + type }, body };
 }
 
 function requestText(values) {
-  const path = "/auth/" + shown, { method = "GET", headers, body = "" } = compose(shown, values);
-  const lines = Object.entries(headers).map((header) => header.join(": "));
-  const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line))];
-  if (body) curl.push("--data " + quote(body));
-  return byId("curl").checked ? curl.join(" \\\n  ") : [method + " " + path, ...lines, "", body].join("\n").trim();
+	const path = "/auth/" + shown, { method = "GET", headers, body = "" } = compose(shown, values);
+	const lines = Object.entries(headers).map((header) => header.join(": "));
+	const curl = ["curl -i " + quote(location.origin + path), ...lines.map((line) => "-H " + quote(line))];
+	if (body) curl.push("--data " + quote(body));
+	return byId("curl").checked ? curl.join(" \\\n  ") : [method + " " + path, ...lines, "", body].join("\n").trim();
 }
 
-function explain(line) {
-  const [, name] = /"(sub|iat|exp|pwd)" *:/.exec(line) ?? [], date = dateOf(claimsOf(sent.value)?.[name]);
-  const isToday = date.toDateString() === new Date(Date.now() + clock).toDateString();
-  const time = isNaN(date) ? "no date" : isToday ? date.toLocaleTimeString() : date.toLocaleDateString();
-  return { sub: "the user's id", iat: "issued: " + time, exp: "expires: " + time, pwd: "not the password" }[name];
+// explain says what each line of a payload means.
+function explain({ sub, iat, exp, pwd }) {
+	const was = claimsOf(token).sub;
+	const user = sub === was ? sub + " (try " + (sub > 1 ? 1 : 2) + ")" : (was ? was + " → " : "") + sub;
+	const timeStyle = exp - iat < 3600 ? "medium" : "short"; // with seconds?
+	const time = (date) => isNaN(date) ? "no date" : date.toLocaleTimeString([], { timeStyle });
+	putItems("notes", pwd ? [["sub", "user " + user], ["iat", "made " + time(dateOf(iat))],
+		["exp", "ends " + time(dateOf(exp))], ["pwd", "mark of hash: a new password voids it"]] : []);
 }
 
 function draw() {
-  const parts = sent.value.split("."), good = (step) => exchanges[step].look === "good";
-  const reached = good("me") ? 3 : token ? 2 : good("signup") ? 1 : 0;
-  all("li").forEach((li, i) => {
-    const look = steps[i - 1] === shown ? exchanges[shown].look : "";
-    li.className = i < reached ? "lit" : i === reached ? "lit here" : look;
-  });
-  all("h2 button").forEach((button, i) => {
-    const { status, look = "" } = exchanges[steps[i]], mark = look === "good" ? "✓ " : "✗ ";
-    Object.assign(button, { textContent: status && mark + status, className: look, title: "Show again" });
-  });
-  const { values, answer = "" } = exchanges[shown] ?? {}, jwt = values?.token ?? token;
-  const mask = values?.password && !byId("reveal").checked && { password: "***" };
-  putWire("request", values ? requestText({ ...values, ...mask }) : "", jwt);
-  putWire("answer", answer, jwt);
-  if (shown || sent.value) all("ol")[0].className = "";
-  partNames.forEach((name, i) => byId(name).replaceChildren(paint(parts[i] ?? "", i)));
-  put("header-json", format(decode(parts[0]), 1));
-  if (encode(format(claims.value)) !== parts[1]) claims.value = format(decode(parts[1]), 1);
-  put("notes", claims.value.split("\n").map(explain).join("\n"));
-  tick();
+	const { values, answer = "", look = "", marks = "", back } = exchanges[shown] ?? {};
+	const jwt = values?.token ?? token, parts = sent.value.split(".");
+	const mask = values?.password && !byId("reveal").checked && { password: "***" };
+
+	// The way: what there is, where the step has led, what travels, and what the server does.
+	byId("way").className = shown ? "" : "start";
+	const sentence = reached[shown + " " + marks] ?? "";
+	const stations = { Password: true, Hash: users.size || token, Token: sent.value, Key: true };
+	for (const name in stations) {
+		const here = sentence.startsWith(name);
+		const className = (stations[name] ? "lit " : "") + (here ? "here" : "");
+		Object.assign(byId("at-" + name), { className, ariaCurrent: here ? "step" : null });
+	}
+	put("sentence", sentence, look);
+	putItems("trips", shown ? [["", trips[shown]], ["from " + look, back]]
+		: [["", trips.signup], ["", trips.login + " again"], ["from", "a token comes back"], ["", trips.me]]);
+	putItems("checks", (checks[shown] ?? []).map(([text, passed, failed], i) => {
+		const mark = marks[i] ?? "–";
+		const end = { "✓": passed, "✗": failed, "–": marks && "not reached", "?": "the server doesn't say" }[mark];
+		const line = mark + " " + text.replace("#", claimsOf(jwt).sub ?? "?") + (end && ": " + end);
+		return [{ "✓": "good", "✗": "bad" }[mark] ?? "", line];
+	}));
+
+	// The steps and the wire.
+	for (const button of all("h2 button")) {
+		const { status, look = "" } = exchanges[button.form.id];
+		const textContent = status ? (look === "good" ? "✓ " : "✗ ") + status : "";
+		const ariaLabel = textContent + ": show again", onclick = () => show(button.form.id);
+		Object.assign(button, { textContent, className: look, ariaLabel, onclick });
+	}
+	putWire("request", values ? requestText({ ...values, ...mask }) : "", jwt);
+	putWire("answer", answer, jwt);
+	put("mask", mask ? "*** hides the password on this screen." : "");
+
+	// The token.
+	sent.defaultValue = sent.value; // Safari resets the field to this after Back
+	partNames.forEach((name, i) => byId(name).replaceChildren(paint(parts[i] ?? "", i)));
+	put("header-json", format(decode(parts[0]), 1));
+	if (encode(format(claims.value)) !== parts[1]) claims.value = format(decode(parts[1]), 1);
+	claims.className = sent.value === token && token ? "given" : "";
+	explain(claimsOf(sent.value));
+	const what = changed(sent.value), owner = users.get(claimsOf(token).sub);
+	put("seal", !parts[2] || /signature|token/.test(what) ? ""
+		: what ? "fits the old " + what.slice(4) + ". Only the key makes a new one."
+			: "made of header and payload, with the server's key.", what && "bad");
+	put("whose", owner ? "This is " + owner + "'s token" + "." : "");
+	tick();
 }
 
 function tick() {
-  const left = secondsLeft(sent.value), digits = [left / 3600, left / 60 % 60, left % 60]
-    .map((n) => String(Math.floor(n)).padStart(2, "0")).join(":").replace(/^(00:)?0?/, "");
-  put("age", left > 0 ? digits + " left" : left <= 0 ? "expired" : "", left > 0 ? "" : "bad");
+	const left = secondsLeft(sent.value), digits = [left / 3600, left / 60 % 60, left % 60]
+		.map((n) => String(Math.floor(n)).padStart(2, "0")).join(":").replace(/^(00:)?0?/, "");
+	put("age", left > 0 ? digits + " left" : left <= 0 ? "expired" : "", left > 0 ? "" : "bad");
 }
 
 function show(step) {
-  const { verdict, look } = exchanges[shown = step];
-  put("verdict", verdict, look);
-  draw();
+	const { verdict, look } = exchanges[shown = step];
+	put("verdict", verdict, look);
+	draw();
 }
 
-function edited(step, verdict) {
-  const exchange = exchanges[step];
-  edits++;
-  exchange.status = exchange.look = "";
-  if (!exchange.pending && (verdict || shown === step)) put("verdict", verdict || "Not sent yet.");
-  draw();
+const valuesOf = (step) => Object.fromEntries(new FormData(byId(step)));
+
+// edited puts the coming request on the stage. The last answer was one to another request.
+function edited(step, verdict = "Not sent yet.") {
+	edits[step]++;
+	if (exchanges[step].pending) return draw();
+	exchanges[step] = { values: valuesOf(step), verdict, back: "not sent yet" };
+	if (shown || step === "me") show(step);
 }
 
 // setToken takes a token as people paste it: with Bearer, in quotes, in several lines.
-function setToken(text, verdict) {
-  sent.value = text.replace(/["'\s]/g, "").replace(/^(Authorization:)?Bearer/i, "");
-  clearFault(sent);
-  const what = changed(sent.value), half = what === "the payload" && !claimsOf(sent.value) ? ". It is no JSON now" : "";
-  const note = what ? "You changed " + what + half + ". It is not sent yet. Now ask who you are."
-    : token && "Restored. Ask who you are.";
-  edited("me", verdict || note);
+function setToken(text) {
+	sent.value = text.replace(/[^!-~]|["']/g, "").replace(/^(Authorization:)?Bearer/i, "");
+	clearFault(sent);
+	const what = changed(sent.value);
+	const half = what === "the payload" && !parse(claims.value) ? "It is no JSON now. " : "";
+	edited("me", what ? "Not sent yet. You changed " + what + ". " + half + "Now ask who you are."
+		: token && "Restored: the token is as the server signed it. Ask who you are.");
 }
 
 function showFault(form, { loc, msg }) {
-  const input = form.elements[[loc].flat().at(-1)];
-  if (!input || typeof msg !== "string") return msg;
-  const id = input.id + "-fault", line = byId(id) ?? create("span", { id, className: "bad" });
-  line.append(input.labels[0].textContent + msg.replace(/^(String|Value) /, "") + ". ");
-  form.querySelector("p").append(line);
-  input.setAttribute("aria-describedby", id);
-  input.ariaInvalid = "true";
+	const name = [loc].flat().at(-1), input = form.elements[name], id = form.id + "-" + name;
+	if (!input || typeof msg !== "string") return msg;
+	const line = byId(id) ?? create("span", { id, className: "bad" });
+	line.append(input.labels[0].textContent + msg.replace(/^(String|Value) /, "") + ". ");
+	form.querySelector("p").append(line);
+	input.setAttribute("aria-describedby", id);
+	input.ariaInvalid = "true";
 }
 
 function clearFault(input) {
-  input.ariaInvalid = null;
-  byId(input.id + "-fault")?.remove();
+	input.ariaInvalid = null;
+	byId(input.form.id + "-" + input.name)?.remove();
 }
 
 // The server doesn't say why it refuses a token. But this page knows which token it was given.
 function whyRefused(jwt) {
-  const what = changed(jwt), change = token ? "You changed " + (what || "nothing") + ". " : "";
-  if (!jwt) return "No token was sent";
-  if (what && !what.endsWith("and the signature")) return change + "The signature no longer fits";
-  if (secondsLeft(jwt) <= 0) return (what && change) + "It has expired";
-  return change + "The signature doesn't fit the server's key, or the user was changed, disabled or removed";
+	const what = changed(jwt), change = token && "You changed " + (what || "nothing") + ". ", { sub } = claimsOf(jwt);
+	if (!jwt) return { note: "No token was sent." };
+	if (/header|token/.test(what)) {
+		return { note: change + "The server takes three parts only, and its own header." };
+	}
+	if (what && !what.endsWith("and signature")) {
+		tried = sub !== claimsOf(token).sub && !users.has(sub);
+		const control = tried ? "Is it because there is no user " + sub + "? Test it: sign up anna."
+			: sub === claimsOf(token).sub ? "" : users.get(sub) + " is user " + sub + ", and it is refused all the same.";
+		return { marks: "✗––", note: change + "The signature no longer fits. " + control };
+	}
+	if (secondsLeft(jwt) <= 0) return { marks: "✓✗–", note: (what && change) + "The token has expired. Log in again." };
+	return { marks: "???", note: change + (what ? "No user or no key fits it."
+		: "The user was changed, disabled or removed, or the server has another key.") };
 }
 
-const fill = (id, value) => clearFault(Object.assign(byId(id), { value }));
+// conclude tells what an answer means. It fills in no form that was edited meanwhile.
+function conclude(form, { values, edits: before }, { ok, status, headers }, answer) {
+	const { user_id, access_token, username, detail } = answer, step = form.id, marks = "✓✓✓";
+	const fill = (step, name, value) => {
+		if (edits[step] === before[step]) clearFault(Object.assign(byId(step).elements[name], { value }));
+	};
+	if (ok && step === "signup" && user_id > 0) {
+		users.set(String(user_id), values.username);
+		for (const name of ["username", "password"]) fill("login", name, values[name]);
+		for (const other of ["login", "me"]) if (!exchanges[other].pending) exchanges[other] = {}; // of another user
+		const note = "User " + user_id + " is in users.json, on the server. Now "
+			+ (tried ? "ask again, with sub " + user_id + "." : "log in.");
+		return { marks, brings: "user " + user_id, note };
+	}
+	if (ok && step === "login" && /^[\w-]+(\.[\w-]+){2}$/.test(access_token)) {
+		token = String(access_token);
+		users.set(claimsOf(token).sub, values.username);
+		exchanges.me = {};
+		fill("me", "token", token);
+		return { marks, brings: "a token", note: "The password fits the hash, so you get a token. Ask who you are." };
+	}
+	if (ok && step === "me" && typeof username === "string") {
+		const note = "You are " + username + ". Now try to be another user: change the marked number.";
+		return { marks, brings: username, note };
+	}
+	if (status === 401 && step === "me") return whyRefused(values.token);
 
-// conclude returns what an answer means. It overwrites nothing that was edited meanwhile.
-function conclude(form, exchange, { ok, status }, { user_id, access_token, username, detail }) {
-  const { values, stale } = exchange, step = form.id;
-  exchange.look = "good";
-  if (ok && step === "signup" && user_id > 0) {
-    for (const name of ["username", "password"]) stale || fill("login-" + name, values[name]);
-    const where = 'Look at its line in users.json, on the server: "$2a$…"';
-    return ["User " + user_id + " is stored with a hash, not the password", where, "Now log in"];
-  }
-  if (ok && step === "login" && /^[\w-]+(\.[\w-]+){2}$/.test(access_token)) {
-    token = String(access_token);
-    exchanges.me = {};
-    stale || fill("me-token", token);
-    return ["The password fits the hash: here is a token. Anybody can read it. Ask who you are, or set sub to 2"];
-  }
-  if (ok && step === "me" && typeof username === "string") {
-    return ["You are " + username + ". The signature fits, so the server believes the payload"];
-  }
-  exchange.look = "bad";
-  if (ok) return ["An unexpected answer"];
-  if (status === 401 && step === "me") return [whyRefused(values.token)];
-  const notes = [detail].flat().map((note) => note?.msg && !stale ? showFault(form, note) : note?.msg ?? note);
-  if (form.querySelector("[aria-invalid]")) notes.push("Correct the marked fields");
-  if (status === 401) notes.push("You get no new token");
-  if (/exists/.test(detail)) {
-    const free = values.username.replace(/\d*$/, (n) => Number(n || 1) + 1);
-    stale || fill("signup-username", free);
-    notes.push("Log in, or sign up again as " + free);
-  }
-  return notes.filter((note) => typeof note === "string");
+	if (status === 401) return { marks: "??–", note: "You get no " + (token && "new ") + "token." };
+	if (/exists/.test(detail)) {
+		const free = values.username.replace(/\d*$/, (n) => Number(n || 1) + 1);
+		fill("signup", "username", free);
+		const note = values.username + " is taken. Log in, or sign up " + free + ": this page typed that in.";
+		return { marks: "✓✗–", note, status: "" };
+	}
+
+	// What the server says, and what to do.
+	const said = [detail].flat().map((fault) => fault?.msg ? showFault(form, fault) : fault)
+		.filter((text) => typeof text === "string");
+	const wait = headers.get("Retry-After"), faults = form.querySelector("[aria-invalid]");
+	return { said, note: wait ? "Try again in " + wait + " s." : faults ? "Correct the marked fields." : "" };
 }
 
 async function send(event) {
-  event.preventDefault();
-  const form = event.target, step = form.id, values = Object.fromEntries(new FormData(form));
-  if (exchanges[step].pending) return; // a double click
-  for (const input of form.elements) clearFault(input);
-  if (/[^ -ÿ]/.test(values.token)) {
-    showFault(form, { loc: "token", msg: "has odd characters" });
-    return edited("me", "Nothing was sent: no header can carry these characters.");
-  }
-  const started = Date.now(), focused = document.activeElement;
-  const exchange = exchanges[step] = { values, edits, pending: true, verdict: "Sending…" };
-  show(step);
-  const request = { ...compose(step, values), signal: AbortSignal.timeout(70_000) }; // the server ends it within 60 s
-  const response = await fetch("/auth/" + step, request).catch(() => null);
-  const text = await response?.text().catch(() => null);
-  if (exchanges[step] !== exchange) return; // forgotten
-  const stale = exchange.edits !== edits;
-  Object.assign(exchange, { stale, pending: false, look: "bad", verdict: "No answer. Is the server running?" });
-  if (text != null) {
-    const { status, statusText, headers } = response, line = (status + " " + statusText).trim();
-    const lines = ["Content-Type", "Cache-Control", "WWW-Authenticate", "Retry-After"]
-      .flatMap((name) => headers.has(name) ? name + ": " + headers.get(name) : []);
-    clock = Date.parse(headers.get("Date")) - Date.now();
-    const took = Date.now() - started, notes = conclude(form, exchange, response, Object(parse(text)));
-    const verdict = [line + " in " + took + " ms", ...notes].join(". ") + ".";
-    Object.assign(exchange, { status, verdict, answer: [line, ...lines, "", text].join("\n") });
-  }
-  if (stale) {
-    exchange.status = exchange.look = "";
-    exchange.verdict += " You have edited since.";
-  }
-  show(step);
-  if (!stale && document.activeElement === focused) form.querySelector("[aria-invalid]")?.focus();
+	event.preventDefault();
+	const form = event.target, step = form.id, values = valuesOf(step);
+	if (exchanges[step].pending) return; // a double click
+	for (const input of form.elements) clearFault(input);
+	const focused = document.activeElement;
+	const exchange = { values, edits: { ...edits }, pending: true, verdict: "Sending…", back: "…" };
+	exchanges[step] = exchange;
+	show(step);
+	const request = { ...compose(step, values), signal: AbortSignal.timeout(70_000) }; // the server ends in 60 s
+	const response = await fetch("/auth/" + step, request).catch(() => null);
+	const text = await response?.text().catch(() => null);
+	if (exchanges[step] !== exchange) return; // forgotten
+	const stale = exchange.edits[step] !== edits[step];
+	const verdict = "No answer. Is the server running?";
+	Object.assign(exchange, { pending: false, look: "bad", verdict, back: "no answer" });
+	if (text != null) {
+		const { status, statusText, headers } = response;
+		const lines = ["WWW-Authenticate", "Retry-After"]
+			.flatMap((name) => headers.has(name) ? name + ": " + headers.get(name) : []);
+		clock = Date.parse(headers.get("Date")) - Date.now();
+		exchange.answer = [status + " " + statusText, ...lines, "", text].join("\n");
+		const defaults = { status, marks: "–––", brings: "refused", said: [] };
+		Object.assign(exchange, defaults, conclude(form, exchange, response, Object(parse(text))));
+		const { marks, brings, said, note } = exchange;
+		exchange.back = status + ": " + brings;
+		exchange.verdict = ["Server: " + status, ...said].join(". ") + ". " + (note && "This page: " + note);
+		if (marks === "✓✓✓") exchange.look = "good";
+	}
+	if (stale) Object.assign(exchange, { status: "", look: "", verdict: exchange.verdict + " You have edited since." });
+	show(step);
+	if (!stale && document.activeElement === focused) form.querySelector("[aria-invalid]")?.focus();
 }
 
 byId("steps").onsubmit = send;
 byId("steps").oninput = ({ target }) => {
-  clearFault(target);
-  if (target === sent) setToken(sent.value);
-  else edited(target.form.id);
+	clearFault(target);
+	if (target === sent) setToken(sent.value);
+	else edited(target.form.id);
 };
-for (const button of all("h2 button")) button.onclick = () => show(button.form.id);
 claims.oninput = () => {
-  const [header, , signature = ""] = sent.value.split(".");
-  setToken([header, encode(format(claims.value)), signature].join("."));
+	const [header, , signature = ""] = sent.value.split(".");
+	setToken([header, encode(format(claims.value)), signature].join("."));
 };
-byId("restore").onclick = () => token && setToken(token);
+byId("restore").onclick = () => token ? setToken(token) : put("verdict", noToken);
 byId("forget").onclick = () => {
-  token = shown = "";
-  [exchanges.login, exchanges.me] = [{}, {}];
-  setToken("", "Forgotten here. A copy stays good until exp.");
+	put("verdict", sent.value ? "Forgotten here. A copy stays good until exp." : noToken);
+	token = shown = sent.value = "";
+	[exchanges.login, exchanges.me] = [{}, {}];
+	clearFault(sent);
+	draw();
 };
 
 // What is copied has the true password, also if the screen masks it. navigator.clipboard needs HTTPS.
 byId("copy").onclick = () => {
-  getSelection().selectAllChildren(byId("request"));
-  addEventListener("copy", (event) => {
-    event.clipboardData.setData("text/plain", requestText(exchanges[shown].values));
-    event.preventDefault();
-  }, { once: true });
-  document.execCommand("copy");
+	getSelection().selectAllChildren(byId("request"));
+	addEventListener("copy", (event) => {
+		event.clipboardData.setData("text/plain", requestText(exchanges[shown].values));
+		event.preventDefault();
+	}, { once: true });
+	document.execCommand("copy");
 };
 byId("curl").onchange = draw;
 byId("reveal").onchange = onpageshow = () => { // Back restores the check mark
-  for (const input of all("[name=password]")) input.type = byId("reveal").checked ? "text" : "password";
-  draw();
+	for (const input of all("[name=password]")) input.type = byId("reveal").checked ? "text" : "password";
+	draw();
 };
 setInterval(tick, 200);
 </script>
@@ -961,144 +1055,117 @@ setInterval(tick, 200);
 
 // openapiDocument describes the service to programs: Swagger UI, Postman, code generators.
 const openapiDocument = `{
-  "openapi": "3.1.0",
-  "info": {
-    "title": "authflow", "version": "1.0.0",
-    "description": "Sign up, log in, and ask who you are. Every answer is JSON."
-  },
-  "servers": [{"url": "/"}],
-  "security": [],
-  "tags": [{"name": "auth", "description": "Password and token"}],
-  "paths": {
-    "/auth/signup": {"post": {
-      "operationId": "signup", "tags": ["auth"], "summary": "Create a user",
-      "description": "If the username is taken, the answer is 400. After a 503 nothing is stored.",
-      "requestBody": {"required": true, "content": {"application/json": {"schema": {
-        "description": "hashed_password is the lesson's name for password. If both are sent, password counts.",
-        "anyOf": [
-          {"type": "object", "required": ["username", "email", "password"], "properties": {
-            "username": {"$ref": "#/components/schemas/Username"}, "email": {"$ref": "#/components/schemas/Email"},
-            "password": {"$ref": "#/components/schemas/Password"}
-          }},
-          {"type": "object", "required": ["username", "email", "hashed_password"], "properties": {
-            "username": {"$ref": "#/components/schemas/Username"}, "email": {"$ref": "#/components/schemas/Email"},
-            "hashed_password": {"$ref": "#/components/schemas/Password"}
-          }}
-        ]
-      }, "examples": {
-        "password": {"value": {"username": "enrico", "email": "enrico@example.com", "password": "plaintextpassword"}},
-        "lesson": {"value": {
-          "username": "enrico", "email": "enrico@example.com", "hashed_password": "plaintextpassword"
-        }}
-      }}}},
-      "responses": {
-        "201": {"description": "The user is on disk", "content": {"application/json": {"schema": {
-          "type": "object", "required": ["message", "user_id"], "properties": {
-            "message": {"const": "User created"}, "user_id": {"type": "integer"}
-          }
-        }}}},
-        "422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
-      }
-    }},
-    "/auth/login": {"post": {
-      "operationId": "login", "tags": ["auth"], "summary": "Log in and get a token",
-      "description": "OAuth 2's password grant, for teaching and demos. RFC 9700 §2.4 forbids it for new systems.",
-      "requestBody": {"required": true, "content": {"application/x-www-form-urlencoded": {"schema": {
-        "type": "object", "description": "scope, client_id and client_secret are accepted, not used.",
-        "required": ["username", "password"], "properties": {
-          "username": {"type": "string", "minLength": 1},
-          "password": {"type": "string", "minLength": 1, "format": "password"},
-          "grant_type": {"type": "string", "enum": ["password", ""]},
-          "scope": {"type": "string"}, "client_id": {"type": "string"}, "client_secret": {"type": "string"}
-        }
-      }}}},
-      "responses": {
-        "200": {"description": "Logged in", "content": {"application/json": {"schema": {
-          "type": "object", "required": ["message", "user_id", "access_token", "token_type", "expires_in"],
-          "properties": {
-            "message": {"const": "Login successful"}, "user_id": {"type": "integer"},
-            "access_token": {"type": "string"}, "token_type": {"const": "bearer"},
-            "expires_in": {"type": "integer", "description": "Seconds"}
-          }
-        }}}},
-        "401": {"$ref": "#/components/responses/Unauthorized"},
-        "422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
-      }
-    }},
-    "/auth/me": {"get": {
-      "operationId": "me", "tags": ["auth"], "summary": "Show the user of this token",
-      "description": "A token ends early if its user is disabled, removed, renamed or given another password.",
-      "security": [{"OAuth2Password": []}],
-      "responses": {
-        "200": {"description": "The user", "content": {"application/json": {"schema": {
-          "type": "object", "required": ["id", "username", "email", "is_active"], "properties": {
-            "id": {"type": "integer"}, "username": {"type": "string"}, "email": {"type": "string"},
-            "is_active": {"type": "boolean"}
-          }
-        }}}},
-        "401": {"$ref": "#/components/responses/Unauthorized"}, "default": {"$ref": "#/components/responses/Error"}
-      }
-    }},
-    "/healthz": {"get": {
-      "operationId": "healthz", "tags": ["auth"], "summary": "Health check",
-      "responses": {
-        "200": {"description": "It runs", "content": {"application/json": {"schema": {
-          "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}
-        }}}},
-        "default": {"$ref": "#/components/responses/Error"}
-      }
-    }}
-  },
-  "components": {
-    "securitySchemes": {"OAuth2Password": {
-      "type": "oauth2", "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}},
-      "description": "Leave client_id and client_secret empty."
-    }},
-    "responses": {
-      "Unauthorized": {
-        "description": "Wrong password, unknown or disabled user, no token or an invalid token",
-        "headers": {"WWW-Authenticate": {
-          "description": "Bearer realm=\"auth\"; for a bad token also error=\"invalid_token\"",
-          "required": true, "schema": {"type": "string"}
-        }},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-      },
-      "Invalid": {"description": "Invalid input: all faults at once", "content": {"application/json": {"schema": {
-        "type": "object", "required": ["detail"], "properties": {
-          "detail": {"type": "array", "items": {"type": "object", "required": ["type", "loc", "msg"], "properties": {
-            "type": {"type": "string"}, "msg": {"type": "string"},
-            "loc": {"type": "array", "items": {"type": ["string", "integer"]}}
-          }}},
-          "error": {
-            "type": "string", "enum": ["invalid_request", "unsupported_grant_type"],
-            "description": "POST /auth/login sends it (RFC 6749 §5.2)."
-          }
-        }
-      }}}},
-      "Error": {
-        "description": "400 name taken or body broken off, 403 cross-origin, 413 over 64 KiB, 415 wrong Content-Type, 429 too many failures, 503 busy",
-        "headers": {"Retry-After": {"description": "Seconds, at 429 and 503", "schema": {"type": "integer"}}},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-      }
-    },
-    "schemas": {
-      "Username": {
-        "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
-        "description": "Enrico and enrico are the same name."
-      },
-      "Email": {
-        "type": "string", "maxLength": 254,
-        "description": "One address, no display name, no comment. ünï@example.com is valid."
-      },
-      "Password": {
-        "type": "string", "format": "password", "minLength": 8, "maxLength": 72,
-        "description": "Plaintext. At most 72 bytes in UTF-8, no control characters."
-      },
-      "Error": {"type": "object", "required": ["detail"], "properties": {
-        "detail": {"type": "string"},
-        "error": {"const": "invalid_grant", "description": "POST /auth/login sends it with 401 (RFC 6749 §5.2)."}
-      }}
-    }
-  }
+	"openapi": "3.1.0",
+	"info": {
+		"title": "authflow", "version": "1.0.0"
+	},
+	"paths": {
+		"/auth/signup": {"post": {
+			"summary": "Create a user",
+			"requestBody": {"required": true, "content": {"application/json": {
+				"schema": {
+					"type": "object", "required": ["username", "email"],
+					"anyOf": [{"required": ["password"]}, {"required": ["hashed_password"]}],
+					"description": "hashed_password is the lesson's name for it.",
+					"properties": {
+						"username": {
+							"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._@+-]+$",
+							"description": "Enrico and enrico are the same name."
+						},
+						"email": {"type": "string", "maxLength": 254},
+						"password": {"$ref": "#/components/schemas/Password"},
+						"hashed_password": {"$ref": "#/components/schemas/Password"}
+					}
+				}
+			}}},
+			"responses": {
+				"201": {"description": "Created", "content": {"application/json": {"schema": {
+					"type": "object", "required": ["message", "user_id"], "properties": {
+						"message": {"const": "User created"}, "user_id": {"type": "integer"}
+					}
+				}}}},
+				"422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
+			}
+		}},
+		"/auth/login": {"post": {
+			"summary": "Log in",
+			"description": "OAuth 2's password grant, for teaching. RFC 9700 §2.4 forbids it for new systems.",
+			"requestBody": {"required": true, "content": {"application/x-www-form-urlencoded": {"schema": {
+				"type": "object",
+				"required": ["username", "password"], "properties": {
+					"username": {"type": "string", "minLength": 1},
+					"password": {"type": "string", "minLength": 1},
+					"grant_type": {"enum": ["password", ""]}
+				}
+			}}}},
+			"responses": {
+				"200": {"description": "Logged in", "content": {"application/json": {"schema": {
+					"type": "object", "required": ["message", "user_id", "access_token", "token_type", "expires_in"],
+					"properties": {
+						"message": {"const": "Login successful"}, "user_id": {"type": "integer"},
+						"access_token": {"type": "string"}, "token_type": {"const": "bearer"},
+						"expires_in": {"type": "integer"}
+					}
+				}}}},
+				"422": {"$ref": "#/components/responses/Invalid"}, "default": {"$ref": "#/components/responses/Error"}
+			}
+		}},
+		"/auth/me": {"get": {
+			"summary": "Show the user",
+			"description": "A token ends early if its user is disabled, removed, renamed or given another password.",
+			"security": [{"OAuth2Password": []}],
+			"responses": {
+				"200": {"description": "The user", "content": {"application/json": {"schema": {
+					"type": "object", "required": ["id", "username", "email", "is_active"], "properties": {
+						"id": {"type": "integer"}, "username": {"type": "string"}, "email": {"type": "string"},
+						"is_active": {"type": "boolean"}
+					}
+				}}}},
+				"default": {"$ref": "#/components/responses/Error"}
+			}
+		}},
+		"/healthz": {"get": {
+			"summary": "Health check",
+			"responses": {"200": {"description": "It runs", "content": {"application/json": {"schema": {
+				"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}
+			}}}}}
+		}}
+	},
+	"components": {
+		"securitySchemes": {"OAuth2Password": {
+			"type": "oauth2", "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}}
+		}},
+		"responses": {
+			"Invalid": {"description": "All faults at once", "content": {"application/json": {"schema": {
+				"type": "object", "required": ["detail"], "properties": {
+					"detail": {"type": "array", "items": {
+						"type": "object", "required": ["type", "loc", "msg"], "properties": {
+							"type": {"type": "string"}, "msg": {"type": "string"},
+							"loc": {"type": "array", "items": {"type": ["string", "integer"]}}
+						}
+					}},
+					"error": {"enum": ["invalid_request", "unsupported_grant_type"]}
+				}
+			}}}},
+			"Error": {
+				"description": "400 name taken or body broken off, 401 wrong log-in or token, 403 cross-origin, 413 over 64 KiB, 415 wrong Content-Type, 429 too many failures, 503 busy",
+				"headers": {
+					"WWW-Authenticate": {"description": "At 401", "schema": {"type": "string"}},
+					"Retry-After": {"description": "Seconds, at 429 and 503", "schema": {"type": "integer"}}
+				},
+				"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+			}
+		},
+		"schemas": {
+			"Password": {
+				"type": "string", "format": "password", "minLength": 8, "maxLength": 72,
+				"description": "Plaintext. At most 72 bytes in UTF-8, no control characters."
+			},
+			"Error": {"type": "object", "required": ["detail"], "properties": {
+				"detail": {"type": "string"},
+				"error": {"const": "invalid_grant"}
+			}}
+		}
+	}
 }
 `
