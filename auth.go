@@ -80,7 +80,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	if errors.Is(err, errExists) { // like "except ErrExists"
+	if errors.Is(err, errExists) { // Is: it is this error
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
 	if err != nil { // such as a full disk, or somebody edits the file at the same moment
@@ -137,7 +137,7 @@ type loginResponse struct {
 //
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
 // taken.) So a wrong password, an unknown name and a disabled user get the same answer, after the
-// same time. For one exception, see checkPassword.
+// same time.
 func (s *server) authenticate(ctx context.Context, request loginRequest, attempt throttleKey) (
 	*user, error) {
 	u, reason, err := s.checkPassword(ctx, request)
@@ -145,10 +145,11 @@ func (s *server) authenticate(ctx context.Context, request loginRequest, attempt
 		return nil, err
 	}
 
-	// bcrypt takes long. A hundred guesses can pass the check in login before the first of them
-	// is counted. So check again, and count in the same step: after ten failures, the others get
-	// 429, even with the right password.
-	if wait := s.throttle.checkAndCount(attempt, u != nil, s.now()); wait > 0 {
+	// A hundred guesses can wait for bcrypt at once, and all have passed the check in login. So
+	// check again, and count in the same step: after ten failures, the others get 429, even with
+	// the right password.
+	success := u != nil
+	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
 	}
 	if u == nil {
@@ -388,7 +389,7 @@ func (s *server) compare(ctx context.Context, hash, password string) (bool, erro
 
 	start := time.Now()
 	err = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
-	cost, _ := bcrypt.Cost([]byte(hash)) // no error: the store has only hashes
+	cost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
 	// bcrypt reads only the first 72 bytes. So a longer text that begins with the right 72 would
@@ -595,7 +596,9 @@ func parseObject(body []byte) (map[string]any, faultList) {
 		position := syntax.Offset - 1 // FastAPI counts from 0
 		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
 	}
-	if members == nil { // JSON, but no object: an array, a string, a number, true, false or null
+
+	// Any other error, and the text null, leave members nil: it is JSON, but no object.
+	if members == nil {
 		const msg = "Input should be a valid dictionary or object"
 		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
 	}
@@ -717,14 +720,14 @@ var processors = runtime.GOMAXPROCS(0)
 
 // A semaphore lets as many requests work at the same time as it has slots. The others wait.
 type semaphore struct {
-	slots   chan struct{} // holds a value for each request that works; if full, the next one waits
+	slots   chan struct{} // to send takes a slot, to receive frees one; if all are taken, a send waits
 	waiting atomic.Int64  // requests in the line
 }
 
 func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
 
-// acquire waits for a slot: it sends a value into slots. The caller must call release when its
-// work is done: that takes a value out. The error is an answer, such as 503.
+// acquire waits for a slot. The caller must call release when its work is done. The error is an
+// answer, such as 503.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	waiting := sem.waiting.Add(1)
 	defer sem.waiting.Add(-1) // a request leaves the line when it gets a slot, or gives up

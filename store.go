@@ -41,11 +41,11 @@ type user struct {
 // A snapshot has all users of one moment. It never changes: a save makes another snapshot. So
 // many requests can read one at the same time, without a lock.
 type snapshot struct {
-	text   []byte           // of the users file: a save adds a line to it
+	text   []byte           // of the users file; a save copies it and adds a line
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
-	stamp  fs.FileInfo      // of the file that a save has made of it
+	stamp  fs.FileInfo      // of the file, if a save has made it
 }
 
 // named returns the user with this name, in any letter case, or nil.
@@ -76,8 +76,8 @@ type store struct {
 	path string
 	log  *slog.Logger
 
-	// There are two locks. A sign-up holds saving during its whole save: there is one save at a
-	// time.
+	// saving is held during a whole save, so there is one save at a time. A save takes mu inside
+	// it.
 	saving sync.Mutex
 
 	// mu guards the four fields below. It is held for a moment, or while an edited file is read,
@@ -85,7 +85,7 @@ type store struct {
 	mu    sync.Mutex
 	users *snapshot   // the last good users
 	saved *snapshot   // the users of the last save, or nil
-	stamp fs.FileInfo // of the file at the last look: another one shows an edit; nil: no file
+	stamp fs.FileInfo // which file it was at the last look, its size and time; nil: no file
 	fault error       // what is wrong with the file now, or nil
 }
 
@@ -95,8 +95,8 @@ func (st *store) current() *snapshot {
 	return users
 }
 
-// look returns what current returns, and the fault of the file, or nil. It reads the file only if
-// its stamp has changed.
+// look returns the users, as current does, and also the fault of the file, or nil. It reads the
+// file only if its stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -211,8 +211,7 @@ func (st *store) replace(newPath string, before, after *snapshot) error {
 		return errors.New("somebody edited the users file at the same moment")
 	}
 
-	// Somebody may have started a second authflow. That removes our new file, and may write its
-	// own.
+	// A second authflow, started meanwhile, has removed our new file, and may write its own.
 	if now, _ := os.Stat(newPath); !sameStamp(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
@@ -293,13 +292,14 @@ func followLink(path string) (string, error) {
 	return path, nil // there is no file yet
 }
 
-// tryToWrite makes the new file of a save, and removes it. If that can't be done, it warns. It is
-// an error if there is no folder.
+// tryToWrite makes a file beside the users file, and removes it. If that can't be done, it warns.
+// It is an error if there is no folder.
 func (st *store) tryToWrite() error {
-	newPath := st.path + newSuffix
-	os.Remove(newPath) // a save that was killed may have left one
-	_, err := writeNew(newPath, nil)
-	os.Remove(newPath)
+	os.Remove(st.path + newSuffix) // a save that was killed may have left it
+	tryPath := st.path + ".authflow-try"
+	os.Remove(tryPath)
+	_, err := writeNew(tryPath, nil)
+	os.Remove(tryPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the folder of %s is missing: make it first", st.path)
 	}
