@@ -818,8 +818,8 @@ function requestText(values) {
 // explain says what each line of a payload means.
 function explain({ sub, iat, exp, pwd }) {
 	const was = claimsOf(token).sub;
-	const user = sub === was ? sub + " (try " + (sub > 1 ? 1 : 2) + ")" : (was ? was + " → " : "") + sub;
-	const timeStyle = exp - iat < 3600 ? "medium" : "short"; // with seconds?
+	const user = sub === was ? sub + " (type " + (sub > 1 ? 1 : 2) + ")" : (was ? was + " → " : "") + sub;
+	const timeStyle = exp - iat < 3600 ? "medium" : "short"; // seconds?
 	const time = (date) => isNaN(date) ? "no date" : date.toLocaleTimeString([], { timeStyle });
 	putItems("notes", pwd ? [["sub", "user " + user], ["iat", "made " + time(dateOf(iat))],
 		["exp", "ends " + time(dateOf(exp))], ["pwd", "mark of hash: a new password voids it"]] : []);
@@ -871,7 +871,7 @@ function draw() {
 	put("seal", !parts[2] || /signature|token/.test(what) ? ""
 		: what ? "fits the old " + what.slice(4) + ". Only the key makes a new one."
 			: "made of header and payload, with the server's key.", what && "bad");
-	put("whose", owner ? "This is " + owner + "'s token" + "." : "");
+	put("whose", owner ? "This is " + owner + "'s token." : "");
 	tick();
 }
 

@@ -157,7 +157,6 @@ func (st *store) save(before, after *snapshot) error {
 	st.saved = after
 	st.mu.Unlock()
 	if err := st.replace(newPath, before, after); err != nil {
-		os.Remove(newPath)
 		return err
 	}
 	st.look() // now takes the users of after
@@ -201,21 +200,26 @@ func createNew(path string) (*os.File, error) {
 	return f, err
 }
 
-// replace renames the new file to the users file, if nobody has edited the users file since
-// create looked: otherwise the edit would be lost. (It can't see every edit: the README names
-// those, in Limits.)
+// replace renames the new file to the users file, if nobody has edited the users file since create
+// looked: otherwise the edit would be lost. (It can't see every edit: the README names those, in
+// Limits.)
 func (st *store) replace(newPath string, before, after *snapshot) error {
-	// After an edit, look returns another snapshot, or a fault.
-	users, err := st.look()
-	if err != nil || users != before {
-		return errors.New("somebody edited the users file at the same moment")
-	}
-
 	// A second authflow, started meanwhile, has removed our new file, and may write its own.
 	if now, _ := os.Stat(newPath); !sameStamp(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
-	return os.Rename(newPath, st.path)
+
+	// After an edit, look returns another snapshot, or a fault.
+	users, err := st.look()
+	if err != nil || users != before {
+		os.Remove(newPath)
+		return errors.New("somebody edited the users file at the same moment")
+	}
+	if err := os.Rename(newPath, st.path); err != nil {
+		os.Remove(newPath)
+		return err
+	}
+	return nil
 }
 
 // withUser returns another snapshot, which also has u.
