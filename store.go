@@ -182,12 +182,14 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	// waits until it is on the disk. Otherwise a power cut could leave an empty file.
 	_, writeErr := f.Write(text)
 	syncErr := f.Sync()
+	stamp, statErr := f.Stat()
 	closeErr := f.Close()
-	if err := errors.Join(writeErr, syncErr, closeErr); err != nil { // nil if all three are nil
+
+	err = errors.Join(writeErr, syncErr, statErr, closeErr) // nil if all four are nil
+	if err != nil {
 		os.Remove(path)
-		return nil, err
 	}
-	return os.Stat(path)
+	return stamp, err
 }
 
 // createNew makes the file at path. It is an error if there is one already (O_EXCL), so two
@@ -205,7 +207,7 @@ func createNew(path string) (*os.File, error) {
 // Limits.)
 func (st *store) replace(newPath string, before, after *snapshot) error {
 	// A second authflow, started meanwhile, has removed our new file, and may write its own.
-	if now, _ := os.Stat(newPath); !sameStamp(now, after.stamp) {
+	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 
