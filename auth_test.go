@@ -1785,7 +1785,7 @@ GET /auth/me Bearer $HEADER.$PAYLOAD.hmac({s*32})
 200 …
 `)
 
-	// The program takes the time from the clock.
+	// It uses the clock.
 	var c struct{ Iat int64 }
 	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(p.logIn(t, "enrico"), ".")[1])
 	must(t, json.Unmarshal(payload, &c))
