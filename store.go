@@ -202,11 +202,12 @@ func createNew(path string) (*os.File, error) {
 	return f, err
 }
 
-// replace renames the new file to the users file, if nobody has edited the users file since create
-// looked: otherwise the edit would be lost. (It can't see every edit: the README names those, in
-// Limits.)
+// replace renames the new file to the users file, if nobody has edited the users file since
+// create looked: otherwise the edit would be lost. (It can't see every edit: the README names
+// those, in Limits.)
 func (st *store) replace(newPath string, before, after *snapshot) error {
-	// A second authflow, started meanwhile, has removed our new file, and may write its own.
+	// If a second authflow has started meanwhile, it has removed our new file, and may write its
+	// own.
 	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
