@@ -80,7 +80,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	if errors.Is(err, errExists) { // Is: it is this error
+	if errors.Is(err, errExists) { // is err this error?
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
 	if err != nil { // such as a full disk, or somebody edits the file at the same moment
