@@ -60,7 +60,7 @@ type server struct {
 // readBody refuses with 415 (another Content-Type), 413 (too large) or 400 (it breaks off),
 // parseSignup with 422 (wrong input), and hash with 503 (too busy).
 func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(r, "application/json")
+	body, err := readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 // login exchanges a username and a password for a token: POST /auth/login with the password form
 // of OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(r, "application/x-www-form-urlencoded")
+	body, err := readBody(w, r, "application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
@@ -209,8 +209,9 @@ func (s *server) userOf(token string) (*user, error) {
 	}
 	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
 
-	// Is it still the account that logged in? current looks whether the file was edited.
-	u := s.store.current().byID[id]
+	// Is it still the account that logged in? (The second result would be a fault of the file.)
+	users, _ := s.store.look()
+	u := users.byID[id]
 	switch {
 	case u == nil:
 		return nil, errors.New("no user has this id")
@@ -358,7 +359,8 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string, error) {
 	// If nobody has the name, compare all the same: a quick answer would tell that there is no
 	// such account. (A user whose hash was made with another -cost still takes another time.)
-	u := s.store.current().named(request.username)
+	users, _ := s.store.look()
+	u := users.named(request.username)
 	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
@@ -507,20 +509,19 @@ func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server 
 // ---- What a request may send ----
 
 const (
-	maxBody     = 64 << 10 // bytes: more than any sign-up or log-in needs
-	maxUsername = 64       // characters
-	maxEmail    = 254      // characters (RFC 5321 §4.5.3.1.3)
+	maxBody  = 64 << 10 // bytes: more than any sign-up or log-in needs
+	maxEmail = 254      // characters (RFC 5321 §4.5.3.1.3)
 )
 
-// readBody returns the body, if it has this media type and is not too large: see newHandler.
-func readBody(r *http.Request, mediaType string) ([]byte, error) {
+// readBody returns the body, if it has this media type and is not too large.
+func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
 	// ParseMediaType cuts off what may follow: application/json; charset=utf-8.
 	sent, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || sent != mediaType {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be "+mediaType)
 	}
 
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
 		return nil, refuse(http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("Body must be at most %d bytes", maxBody))
@@ -619,19 +620,15 @@ func parseText(members map[string]any, field string, faults *faultList) (text st
 }
 
 // usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
-var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]*$`)
+var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 
 func parseUsername(members map[string]any, faults *faultList) string {
 	name, ok := parseText(members, "username", faults)
 	if !ok {
 		return ""
 	}
-	faults.check(name != "", "username", "string_too_short",
-		"String should have at least 1 character")
-	faults.check(utf8.RuneCountInString(name) <= maxUsername, "username", "string_too_long",
-		fmt.Sprintf("String should have at most %d characters", maxUsername))
 	faults.check(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
-		"String should have only ASCII letters, digits and . _ - @ +")
+		"String should have 1 to 64 ASCII letters, digits and . _ - @ +")
 	return name
 }
 
@@ -640,13 +637,12 @@ func parseEmail(members map[string]any, faults *faultList) string {
 	if !ok {
 		return ""
 	}
-	faults.check(utf8.RuneCountInString(email) <= maxEmail, "email", "string_too_long",
-		fmt.Sprintf("String should have at most %d characters", maxEmail))
 
 	// ParseAddress also takes "Enrico <e@b>", whose address is only a part of the text.
 	address, err := mail.ParseAddress(email)
-	faults.check(err == nil && address.Address == email, "email", "value_error",
-		"Value is not a valid email address")
+	ok = err == nil && address.Address == email && utf8.RuneCountInString(email) <= maxEmail
+	faults.check(ok, "email", "value_error",
+		fmt.Sprintf("Value should be an email address of at most %d characters", maxEmail))
 	return email
 }
 
@@ -696,14 +692,14 @@ func parseLogin(body []byte) (loginRequest, error) {
 	faults.check(password != "", "password", "missing", fieldRequired)
 
 	// grant_type says how one logs in. "password" is the only way here, and may be left out.
-	known := grant == "" || grant == "password"
-	faults.check(known, "grant_type", "string_pattern_mismatch",
-		"String should match pattern '^password$'")
-	if !known {
-		return loginRequest{}, invalid(faults).withOAuth("unsupported_grant_type")
+	oauth := "invalid_request"
+	if grant != "" && grant != "password" {
+		faults.check(false, "grant_type", "string_pattern_mismatch",
+			"String should match pattern '^password$'")
+		oauth = "unsupported_grant_type"
 	}
 	if faults != nil {
-		return loginRequest{}, invalid(faults).withOAuth("invalid_request")
+		return loginRequest{}, invalid(faults).withOAuth(oauth)
 	}
 	return loginRequest{username, password}, nil
 }

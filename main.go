@@ -18,6 +18,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -65,23 +66,21 @@ func routes(s *server) *http.ServeMux {
 }
 
 // newHandler returns the whole service. Each of these functions wraps the next one, as middleware
-// does in FastAPI: a request passes MaxBytesHandler and logRequests first, and the routes last.
+// does in FastAPI: a request passes logRequests first, and the routes last.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
-	h := logRequests(log,
-		answerPanics(
-			setHeaders(
-				allowOrigins(origins,
-					refuseOtherOrigins(origins,
-						routes(s))))))
-	return http.MaxBytesHandler(h, maxBody) // a handler that reads more of a body gets an error
+	return logRequests(log,
+		setHeaders(
+			allowOrigins(origins,
+				refuseOtherOrigins(origins,
+					routes(s)))))
 }
 
 // ---- What protects the flow ----
 //
-// First come the five functions of newHandler, in their order; then the other routes, and the
+// First come the four functions of newHandler, in their order; then the other routes, and the
 // program.
 //
-// Each of the five gets the next handler, and returns a handler that calls it, or answers the
+// Each of the four gets the next handler, and returns a handler that calls it, or answers the
 // request itself. What is outside the inner function runs once, at the start.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
@@ -93,13 +92,15 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
 		rec := &recorder{w, 0}
 
-		// Deferred, this line is written at the end, also if the handler panics.
+		// What is deferred runs at the end, also if a handler panics: first answerPanic.
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
 				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
-		next.ServeHTTP(rec, withLogger(r, numbered)) // see logger, in auth.go
+		r = withLogger(r, numbered) // see logger, in auth.go
+		defer answerPanic(rec, r)
+		next.ServeHTTP(rec, r)
 	})
 }
 
@@ -127,32 +128,24 @@ func (rec *recorder) Write(text []byte) (int, error) {
 	return rec.ResponseWriter.Write(text)
 }
 
-// answerPanics answers 500 if a handler panics. That is a bug, and the log shows where it is.
-func answerPanics(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			cause := recover() // like except: ends the panic, and returns its cause, or nil
-			if cause == nil {
-				return
-			}
-			logPanic(logger(r.Context()), cause)
-
-			// If the answer has begun, it is too late for a 500. This panic is net/http's way to
-			// cut the connection, so the client sees that the answer is not whole.
-			if w.(*recorder).status != 0 { // w is the recorder of logRequests
-				panic(http.ErrAbortHandler)
-			}
-			writeError(w, r, errors.New("see the panic above"))
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-func logPanic(log *slog.Logger, cause any) {
+// answerPanic answers 500 if a handler has panicked. That is a bug, and the log shows where it is.
+func answerPanic(rec *recorder, r *http.Request) {
+	cause := recover() // like except: ends the panic, and returns its cause, or nil
+	if cause == nil {
+		return
+	}
+	log := logger(r.Context())
 	log.Error("a handler panicked", "cause", cause)
 	for line := range strings.Lines(string(debug.Stack())) {
 		log.Error("stack", "line", strings.TrimSpace(line))
 	}
+
+	// If the answer has begun, it is too late for a 500. This panic is net/http's way to cut the
+	// connection, so the client sees that the answer is not whole.
+	if rec.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeError(rec, r, errors.New("see the panic above"))
 }
 
 // setHeaders tells browsers how to treat our answers.
@@ -287,14 +280,26 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
 }
 
+// manual is what -h prints above the flags.
+const manual = "Usage: [AUTH_SECRET=…] authflow [flags]\n\n" +
+	"AUTH_SECRET signs the tokens. It has at least 32 bytes. If it is not set, tokens end with the " +
+	"process.\n\n"
+
 // run is the whole program. It serves until ctx is done, and returns the exit status: 0 after a
 // signal or -h, 1 if it can't serve, 2 for wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
-	c, err := configure(args, getenv, stderr)
+	c := config{secret: getenv("AUTH_SECRET")}
+	flags := c.newFlags(stderr)
+	err := flags.Parse(args) // prints what is wrong, in one line
 	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, manual)
+		flags.PrintDefaults()
 		return 0
 	}
 	if err != nil {
+		return 2
+	}
+	if err := c.check(flags.Args()); err != nil {
 		fmt.Fprintf(stderr, "authflow: %v (authflow -h explains)\n", err)
 		return 2
 	}
@@ -316,29 +321,12 @@ type config struct {
 	secret          string // AUTH_SECRET; "" if it is not set
 }
 
-// configure reads flags and environment. It returns flag.ErrHelp after it has answered -h.
-func configure(args []string, getenv func(string) string, stderr io.Writer) (config, error) {
-	c := config{secret: getenv("AUTH_SECRET")}
-	flags := c.newFlags()
-	flags.SetOutput(io.Discard) // Parse would print errors and help. We do that ourselves.
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(stderr)
-		fmt.Fprint(stderr, "Usage: [AUTH_SECRET=…] authflow [flags]\n\n"+
-			"AUTH_SECRET signs the tokens. It has at least 32 bytes. If it is not set, tokens end "+
-			"with the process.\n\n")
-		flags.PrintDefaults()
-	}
-	if err != nil {
-		return c, err
-	}
-	return c, c.check(flags.Args())
-}
-
 // newFlags returns the flags. Parse writes their values into c. -h shows the word in backquotes
 // after the flag: -users file.
-func (c *config) newFlags() *flag.FlagSet {
+func (c *config) newFlags(stderr io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {} // Parse would print the manual after each error, too
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
 	flags.IntVar(&c.cost, "cost", 12, "bcrypt's `cost` for new passwords, 4 to 16: +1 is twice the work")
@@ -422,7 +410,10 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	addr := listener.Addr().(*net.TCPAddr)
 	warnOfRisks(log, c, addr)
 	logAddresses(log, c, addr)
-	s := newServer(st, signingKey(c), c.tokenTTL, c.cost)
+
+	// Or takes the first one that is not "". The random text has 52 characters.
+	key := cmp.Or(c.secret, rand.Text()+rand.Text())
+	s := newServer(st, []byte(key), c.tokenTTL, c.cost)
 	srv := newHTTPServer(newHandler(s, c.origins, log), log)
 	return serveUntil(ctx, srv, listener, log)
 }
@@ -464,16 +455,6 @@ func warnOfRisks(log *slog.Logger, c config, addr *net.TCPAddr) {
 	if c.cost < safeCost {
 		log.Warn("passwords are hashed too fast to be safe: use -cost 12", "cost", c.cost)
 	}
-}
-
-// signingKey returns AUTH_SECRET, or a random key if that is not set.
-func signingKey(c config) []byte {
-	if c.secret != "" {
-		return []byte(c.secret)
-	}
-	key := make([]byte, minSecret)
-	rand.Read(key) // fills key; can't fail
-	return key
 }
 
 // logAddresses logs where the service can be reached.

@@ -41,7 +41,7 @@ type user struct {
 // A snapshot has all users of one moment. It never changes: a save makes another snapshot. So
 // many requests can read one at the same time, without a lock.
 type snapshot struct {
-	text   []byte           // of the users file; a save copies it and adds a line
+	text   []byte           // of the users file
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
@@ -51,61 +51,36 @@ type snapshot struct {
 // named returns the user with this name, in any letter case, or nil.
 func (snap *snapshot) named(username string) *user { return snap.byName[fold(username)] }
 
-// fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
-// letters, too: whoever logs in as İ would be the user i.
-func fold(username string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, username)
-}
-
 // ---- The store ----
 
-// A store keeps the users in a file like this:
+// A store keeps the users in a file like this. A person may add members such as note.
 //
 //	[
 //	{"id":1,"username":"enrico","email":"e@b","hashed_password":"$2a$12$…","is_active":true},
 //	{"id":2,"username":"anna","email":"a@b","hashed_password":"$2a$12$…","is_active":true,"note":"x"}
 //	]
-//
-// A person may add members such as note. Only one process may use the file.
 type store struct {
 	path string
 	log  *slog.Logger
 
-	// saving is held during a whole save, so there is one save at a time. A save takes mu inside
-	// it.
-	saving sync.Mutex
+	saving sync.Mutex // held during a whole save, so there is one save at a time
 
 	// mu guards the four fields below. It is held for a moment, or while an edited file is read,
-	// and never while a save writes. So a log-in doesn't wait for that.
+	// and never while a save writes. So a log-in doesn't wait for a save.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	saved *snapshot   // the users of the last save, or nil
 	stamp fs.FileInfo // which file it was at the last look, its size and time; nil: no file
 	fault error       // what is wrong with the file now, or nil
+	saved *snapshot   // the users of the last save, or nil
 }
 
-// current returns the users in the file. If the file has a fault, these are the last good users.
-func (st *store) current() *snapshot {
-	users, _ := st.look()
-	return users
-}
-
-// look returns the users, as current does, and also the fault of the file, or nil. It reads the
-// file only if its stamp has changed.
+// look returns the users in the file. If the file has a fault, it returns the last good users and
+// that fault. It reads the file only if its stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	stamp, _ := os.Stat(st.path) // nil if there is no file
-	switch {
-	case sameStamp(stamp, st.stamp): // nothing has changed
-	case st.saved != nil && sameStamp(stamp, st.saved.stamp): // a save, so we know the users already
-		st.users, st.stamp, st.fault = st.saved, stamp, nil
-	default:
+	if !sameStamp(stamp, st.stamp) {
 		st.reload(stamp)
 	}
 	return st.users, st.fault
@@ -128,17 +103,13 @@ func (st *store) create(u user) (int64, error) {
 	}
 
 	u.ID = before.maxID + 1
-	if u.ID < 1 { // maxID was the largest int64, and the next one is negative
-		return 0, errors.New("no id is left above the largest one in the users file")
-	}
 	if err := st.save(before, before.withUser(&u)); err != nil {
 		return 0, err
 	}
 	return u.ID, nil
 }
 
-// newSuffix ends the name of the new file. It is not just .new: a person might use that name,
-// too.
+// newSuffix ends the name of the new file. A person would not choose such a name.
 const newSuffix = ".authflow-new"
 
 // save puts the text of after into the users file. Nobody ever finds half a file there, because
@@ -150,8 +121,7 @@ func (st *store) save(before, after *snapshot) error {
 		return err
 	}
 
-	// From the rename on, a look finds this stamp (a rename keeps it), and takes the users of
-	// after.
+	// A rename keeps the stamp. So a look will know this file, and need not read it.
 	after.stamp = stamp
 	st.mu.Lock()
 	st.saved = after
@@ -159,7 +129,7 @@ func (st *store) save(before, after *snapshot) error {
 	if err := st.replace(newPath, before, after); err != nil {
 		return err
 	}
-	st.look() // now takes the users of after
+	st.look() // from now on, the last good users are those of after
 
 	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
 	// back. (Not every system can do it, so an error is ignored.)
@@ -170,10 +140,11 @@ func (st *store) save(before, after *snapshot) error {
 	return nil
 }
 
-// writeNew writes text to a new file at path, and returns the stamp of that file. If it fails, it
-// leaves no file of its own.
+// writeNew writes text to a new file at path, and returns its stamp. The file must not exist yet
+// (O_EXCL), so two authflows never write the same one. Only its owner may read it (0600). If
+// writeNew fails, it leaves no file of its own.
 func writeNew(path string, text []byte) (fs.FileInfo, error) {
-	f, err := createNew(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -192,22 +163,11 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	return stamp, err
 }
 
-// createNew makes the file at path. It is an error if there is one already (O_EXCL), so two
-// authflows don't write the same new file. Only its owner may read it (0600).
-func createNew(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: another authflow is saving. If none runs, remove this file", err)
-	}
-	return f, err
-}
-
 // replace renames the new file to the users file, if nobody has edited the users file since
 // create looked: otherwise the edit would be lost. (It can't see every edit: the README names
 // those, in Limits.)
 func (st *store) replace(newPath string, before, after *snapshot) error {
-	// If a second authflow has started meanwhile, it has removed our new file, and may write its
-	// own.
+	// A second authflow removes our new file when it starts, and may write its own there.
 	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
@@ -223,6 +183,22 @@ func (st *store) replace(newPath string, before, after *snapshot) error {
 		return err
 	}
 	return nil
+}
+
+// ---- What protects the flow ----
+//
+// First come the functions of a snapshot. Then the file is read, at the start and after each edit.
+// A file with a fault is refused as a whole.
+
+// fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
+// letters, too: whoever logs in as İ would be the user i.
+func fold(username string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, username)
 }
 
 // withUser returns another snapshot, which also has u.
@@ -262,41 +238,29 @@ func (snap *snapshot) add(u *user) {
 	snap.maxID = max(snap.maxID, u.ID)
 }
 
-// ---- What protects the flow ----
-//
-// The file is read at the start and after each edit. A file with a fault is refused as a whole.
-
 // openStore opens the users file at path. At the start, a missing file means that there are no
 // users. It is an error if the file has a fault, or if its folder is missing.
 func openStore(path string, log *slog.Logger) (*store, error) {
-	path, err := followLink(path)
-	if err != nil {
+	// A save would replace a symbolic link. So use the file that it leads to.
+	if _, err := os.Lstat(path); err == nil { // there is a link, or a file
+		target, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s is a link that leads nowhere: %w", path, err)
+		}
+		path = target
+	}
+
+	st := &store{path: path, log: log, users: newSnapshot(nil)}
+	if err := st.tryToWrite(); err != nil {
 		return nil, err
 	}
-	st := &store{path: path, log: log, users: newSnapshot(nil)}
 	stamp, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return st, st.tryToWrite()
+		return st, nil
 	}
 	st.users, err = readUsers(path, stamp)
-	if err != nil {
-		return nil, err
-	}
 	st.stamp = stamp
-	return st, st.tryToWrite()
-}
-
-// followLink returns the file that path leads to if it is a symbolic link: a save to path would
-// replace the link. Otherwise it returns path.
-func followLink(path string) (string, error) {
-	target, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		return target, nil
-	}
-	if _, lstatErr := os.Lstat(path); lstatErr == nil { // there is a link, but not its file
-		return "", fmt.Errorf("%s is a link that leads nowhere: %w", path, err)
-	}
-	return path, nil // there is no file yet
+	return st, err
 }
 
 // tryToWrite makes a file beside the users file, and removes it. If that can't be done, it warns.
@@ -327,9 +291,14 @@ func sameStamp(a, b fs.FileInfo) bool {
 // reload reads the file. If it has a fault, or is gone, the last good users stay. The caller
 // holds mu.
 func (st *store) reload(stamp fs.FileInfo) {
-	users, err := readUsers(st.path, stamp)
+	// Has our own save changed the file? Then we know its users.
+	if st.saved != nil && sameStamp(stamp, st.saved.stamp) {
+		st.users, st.stamp, st.fault = st.saved, stamp, nil
+		return
+	}
 
 	// Keep the stamp of a faulty file, too, so that it isn't read again before it changes.
+	users, err := readUsers(st.path, stamp)
 	st.stamp, st.fault = stamp, err
 	if err != nil {
 		st.log.Error("the users file has a fault: until it is mended, log-ins use the last good users, "+
@@ -407,8 +376,8 @@ var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{5
 // file.
 func (snap *snapshot) whatIsWrong(u *user) string {
 	switch {
-	case u.ID < 1 || snap.byID[u.ID] != nil:
-		return "id is missing, below 1, or used twice"
+	case u.ID < 1 || u.ID > 1<<53 || snap.byID[u.ID] != nil: // JavaScript can't count beyond 2^53
+		return "id is missing, below 1, above 2^53, or used twice"
 	case u.Username == "" || snap.named(u.Username) != nil:
 		return "username is missing, or used twice (in any letter case)"
 	case u.Email == "":
