@@ -69,8 +69,8 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Hash the password. Whether the name is taken is looked at later, by create: another sign-up
-	// could take it while we hash.
+	// Hash the password. create looks later whether the name is taken: another sign-up could take
+	// it while we hash.
 	hash, err := s.hash(r.Context(), request.password)
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (s *server) userOf(token string) (*user, error) {
 	}
 	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
 
-	// Is it still the account that logged in? (The second result would be a fault of the file.)
+	// Is it still the account that logged in? look reads the users file if it was edited.
 	users, _ := s.store.look()
 	u := users.byID[id]
 	switch {
@@ -249,24 +249,21 @@ type httpError struct {
 func (e *httpError) Error() string { return fmt.Sprint(e.status, " ", e.detail) }
 
 // refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…").
-// The next three methods add to it.
+// The next three methods add a header, OAuth's name for the error, or a reason for the log.
 func refuse(status int, detail any) *httpError {
 	return &httpError{status: status, detail: detail, header: http.Header{}}
 }
 
-// with adds a header to the answer.
 func (e *httpError) with(name, value string) *httpError {
 	e.header.Set(name, value)
 	return e
 }
 
-// withOAuth adds the name that OAuth 2 has for the error.
 func (e *httpError) withOAuth(name string) *httpError {
 	e.oauth = name
 	return e
 }
 
-// because adds the reason. Only the log shows it.
 func (e *httpError) because(reason string) *httpError {
 	e.reason = reason
 	return e

@@ -92,7 +92,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
 		rec := &recorder{w, 0}
 
-		// What is deferred runs at the end, also if a handler panics: first answerPanic.
+		// Both deferred calls run at the end, also if a handler panics: answerPanic first.
 		defer func() {
 			numbered.Info("request",
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
@@ -191,8 +191,8 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 
 // refuseOtherOrigins refuses what a page of any other origin sends, except GET, HEAD and OPTIONS.
 // CORS only hides our answer. A request without a preflight, such as the form of a log-in, is
-// sent and carried out. So any page that you open could try passwords here from your browser,
-// even if this service listens only on your own machine. (Such attacks are called CSRF.)
+// sent and carried out. So any page that you open could try passwords here from your browser.
+// (Such attacks are called CSRF.)
 //
 // Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request
 // with neither passes: it is from curl, or another program.
@@ -411,9 +411,9 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	warnOfRisks(log, c, addr)
 	logAddresses(log, c, addr)
 
-	// Or takes the first one that is not "". The random text has 52 characters.
-	key := cmp.Or(c.secret, rand.Text()+rand.Text())
-	s := newServer(st, []byte(key), c.tokenTTL, c.cost)
+	// cmp.Or returns the first text that is not "". The random one has 52 characters.
+	secret := cmp.Or(c.secret, rand.Text()+rand.Text())
+	s := newServer(st, []byte(secret), c.tokenTTL, c.cost)
 	srv := newHTTPServer(newHandler(s, c.origins, log), log)
 	return serveUntil(ctx, srv, listener, log)
 }
