@@ -43,7 +43,7 @@ import (
 
 // ---- The flow ----
 
-// A server has the handlers of /auth/.
+// A server answers the requests to /auth/.
 type server struct {
 	store    *store
 	key      []byte // signs the tokens
@@ -80,13 +80,13 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	id, err := s.store.create(user{
 		Username: request.username, Email: request.email, HashedPassword: hash, IsActive: true,
 	})
-	if errors.Is(err, errExists) { // is err this error?
+	if errors.Is(err, errExists) {
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
 	if err != nil { // such as a full disk, or somebody edits the file at the same moment
 		return tryLater("Users cannot be stored just now").because(err.Error())
 	}
-	logger(r.Context()).Debug("saved the user", "user_id", id) // in the log of this request
+	logger(r.Context()).Debug("saved the user", "user_id", id) // logger: the log of this request
 	return writeJSON(w, http.StatusCreated, map[string]any{"message": "User created", "user_id": id})
 }
 
@@ -102,7 +102,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Too many failures in a row? Say so before bcrypt runs, which is the expensive part.
+	// Too many failures in a row, with this name from this address? Say so before bcrypt runs,
+	// which is the expensive part.
 	attempt := newThrottleKey(request.username, r.RemoteAddr)
 	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
 		return tooManyFailures(wait)
@@ -145,9 +146,9 @@ func (s *server) authenticate(ctx context.Context, request loginRequest, attempt
 		return nil, err
 	}
 
-	// A hundred guesses can wait for bcrypt at once, and all have passed the check in login. So
-	// check again, and count in the same step: after ten failures, the others get 429, even with
-	// the right password.
+	// Other guesses may have failed while this one waited for bcrypt. So check again, and count in
+	// the same step: of a hundred guesses at the same moment, ten get a result. The others get
+	// 429, even with the right password.
 	success := u != nil
 	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
@@ -179,7 +180,7 @@ type userHandler func(http.ResponseWriter, *http.Request, *user) error
 // requireUser returns a handler that calls next with the user of the request's token. In Python
 // it would be a decorator; in FastAPI, Depends(get_current_user).
 func (s *server) requireUser(next userHandler) apiHandler {
-	return func(w http.ResponseWriter, r *http.Request) error { // becomes an apiHandler
+	return func(w http.ResponseWriter, r *http.Request) error {
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		token = strings.TrimLeft(token, " ") // RFC 9110 allows several spaces
@@ -207,9 +208,10 @@ func (s *server) userOf(token string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0 if it is no number
+	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0, which nobody has, if it is no number
 
-	// Is it still the account that logged in? look reads the users file if it was edited.
+	// Is it still the account that logged in? look reads the users file if it was edited. (If the
+	// edit has a fault, these are the last good users.)
 	users, _ := s.store.look()
 	u := users.byID[id]
 	switch {
@@ -327,17 +329,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. If two processors worked on 32 requests
-// at once, all 32 would be ready after three seconds. If they wait in a line, the first two are
-// ready after a fifth of a second, and only the last two after three. So bcrypt has a slot for
-// each processor, and the other requests wait.
+// fifth of a second; at cost 13 it takes twice as long. If many requests used a processor at the
+// same time, all of them would be slow. So bcrypt has a slot for each processor, and the other
+// requests wait in a line.
 
 const (
-	minPassword = 8  // characters: enough for a lesson, but NIST SP 800-63B wants 15 for a password alone
+	minPassword = 8  // characters; without a second factor, NIST SP 800-63B wants 15
 	maxPassword = 72 // bytes: bcrypt reads no further
 )
 
-// hash returns the bcrypt hash of a password.
 func (s *server) hash(ctx context.Context, password string) (string, error) {
 	release, err := s.hashing.acquire(ctx) // waits for a slot; release frees it
 	if err != nil {
@@ -391,14 +391,14 @@ func (s *server) compare(ctx context.Context, hash, password string) (bool, erro
 	cost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
-	// bcrypt reads only the first 72 bytes. So a longer text that begins with the right 72 would
-	// match, too. It is refused after bcrypt, so that this takes as long as any wrong password.
+	// bcrypt reads only the first 72 bytes. If they are right, it accepts a longer password. We
+	// don't.
 	return err == nil && len(password) <= maxPassword, nil
 }
 
 // hashOfNobody returns a text in the form of a bcrypt hash: version, cost, and 53 characters of
-// salt and digest. Here these are dots, bcrypt's zeros. It takes as long as a real hash, but
-// nobody knows a password for it.
+// salt and digest, here dots. bcrypt works on it as long as on a real hash, but nobody knows a
+// password for it.
 func hashOfNobody(cost int) string {
 	return fmt.Sprintf("$2a$%02d$%s", cost, strings.Repeat(".", 53))
 }
@@ -568,7 +568,6 @@ func parseSignup(body []byte) (signupRequest, error) {
 		return signupRequest{}, invalid(faults)
 	}
 
-	// Each of these adds its own faults.
 	username := parseUsername(members, &faults)
 	email := parseEmail(members, &faults)
 	password := parsePassword(members, &faults)
@@ -734,7 +733,7 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	case <-time.After(maxWait):
 		return nil, noSlot("no slot became free in time")
 	case <-ctx.Done():
-		return nil, refuse(http.StatusBadRequest, "The client hung up") // nobody reads this
+		return nil, refuse(http.StatusBadRequest, "The client hung up") // only the log has this
 	}
 }
 
@@ -824,7 +823,6 @@ func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) t
 // package can use the same key.
 type loggerKey struct{}
 
-// withLogger returns the request with a logger.
 func withLogger(r *http.Request, log *slog.Logger) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), loggerKey{}, log))
 }

@@ -14,7 +14,7 @@
 // plain text. authflow -h explains the flags.
 //
 // Read main.go, auth.go and store.go in this order, each from its top down to the line "What
-// protects the flow". That is the whole flow, and what stands below that line can wait.
+// protects the flow". What stands below that line can wait.
 package main
 
 import (
@@ -56,12 +56,12 @@ func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
-	mux.Handle("GET /auth/me", s.requireUser(s.me)) // returns an apiHandler already
+	mux.Handle("GET /auth/me", s.requireUser(s.me)) // requireUser returns an apiHandler
 	mux.Handle("GET /healthz", apiHandler(healthz))
-	mux.HandleFunc("GET /openapi.json", openapi) // these two return no error
+	mux.HandleFunc("GET /openapi.json", openapi) // HandleFunc takes a function that returns no error
 	mux.HandleFunc("GET /docs", docs)
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // {$}: the end
-	mux.Handle("/", noRoute(mux))                                                       // 404, or 405
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // only /
+	mux.Handle("/", noRoute(mux))                                                       // all other paths
 	return mux
 }
 
@@ -77,11 +77,8 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 
 // ---- What protects the flow ----
 //
-// First come the four functions of newHandler, in their order; then the other routes, and the
-// program.
-//
-// Each of the four gets the next handler, and returns a handler that calls it, or answers the
-// request itself. What is outside the inner function runs once, at the start.
+// Each of the four functions of newHandler gets the next handler, and returns a handler that calls
+// it, or answers the request itself. What is outside the inner function runs once, at the start.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
 // and body are left out: they may hold secrets.
@@ -211,7 +208,7 @@ func refuseOtherOrigins(origins []string, next http.Handler) http.Handler {
 // ---- The other routes ----
 
 // noRoute answers what no other route fits: 404, or 405 if the path has a route for another
-// method. (The mux would do so too, but not in JSON.)
+// method.
 func noRoute(mux *http.ServeMux) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		// Which methods has this path? mux.Handler tells the route of a request, and doesn't call
@@ -243,7 +240,6 @@ func openapi(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, openapiDocument)
 }
 
-// docs answers with the try-it page.
 func docs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", docsPolicy)
@@ -274,13 +270,11 @@ func digestOf(element string) string {
 // ---- The program ----
 
 func main() {
-	// A context tells others when to stop. This one does so at Ctrl-C, or at SIGTERM. (The second
-	// result would end that. We don't need it.)
+	// A context tells others when to stop. This one does so at Ctrl-C, or at SIGTERM.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr)) // tests call run with other values
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
 }
 
-// manual is what -h prints above the flags.
 const manual = "Usage: [AUTH_SECRET=…] authflow [flags]\n\n" +
 	"AUTH_SECRET signs the tokens. It has at least 32 bytes. If it is not set, tokens end with the " +
 	"process.\n\n"
@@ -370,7 +364,7 @@ func (c *config) check(arguments []string) error {
 	switch {
 	case len(arguments) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags", arguments[0])
-	case port == "": // "" and ":" would mean all addresses
+	case port == "": // an empty -addr may be a variable that is not set
 		return errors.New("-addr must be host:port, such as 127.0.0.1:8000")
 	case c.users == "":
 		return errors.New("-users must not be empty")
@@ -411,7 +405,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	warnOfRisks(log, c, addr)
 	logAddresses(log, c, addr)
 
-	// cmp.Or returns the first text that is not "". The random one has 52 characters.
+	// cmp.Or returns the first text that is not "".
 	secret := cmp.Or(c.secret, rand.Text()+rand.Text())
 	s := newServer(st, []byte(secret), c.tokenTTL, c.cost)
 	srv := newHTTPServer(newHandler(s, c.origins, log), log)
@@ -472,7 +466,7 @@ func logAddresses(log *slog.Logger, c config, addr *net.TCPAddr) {
 // hosts returns the addresses of a listener. If it listens on 0.0.0.0 or ::, these are the IPv4
 // addresses of this machine.
 func hosts(ip net.IP) []string {
-	if !ip.IsUnspecified() { // it is an address of its own
+	if !ip.IsUnspecified() {
 		return []string{ip.String()}
 	}
 	all := []string{"127.0.0.1"}

@@ -45,7 +45,7 @@ type snapshot struct {
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
-	stamp  fs.FileInfo      // of the file, if a save has made it
+	stamp  fs.FileInfo      // of the new file, if it comes from a save
 }
 
 // named returns the user with this name, in any letter case, or nil.
@@ -69,9 +69,9 @@ type store struct {
 	// and never while a save writes. So a log-in doesn't wait for a save.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
-	stamp fs.FileInfo // which file it was at the last look, its size and time; nil: no file
-	fault error       // what is wrong with the file now, or nil
-	saved *snapshot   // the users of the last save, or nil
+	stamp fs.FileInfo // identity, size and time of the file at the last look; nil: no file
+	fault error       // what was wrong with it, or nil
+	saved *snapshot   // what the last save has written: see save
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
@@ -79,7 +79,7 @@ type store struct {
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	stamp, _ := os.Stat(st.path) // nil if there is no file
+	stamp, _ := os.Stat(st.path) // nil if there is no file, for example
 	if !sameStamp(stamp, st.stamp) {
 		st.reload(stamp)
 	}
@@ -109,8 +109,7 @@ func (st *store) create(u user) (int64, error) {
 	return u.ID, nil
 }
 
-// newSuffix ends the name of the new file. A person would not choose such a name.
-const newSuffix = ".authflow-new"
+const newSuffix = ".authflow-new" // of the new file: a name that nobody else would choose
 
 // save puts the text of after into the users file. Nobody ever finds half a file there, because
 // save writes a new file beside it and then renames that.
@@ -121,7 +120,8 @@ func (st *store) save(before, after *snapshot) error {
 		return err
 	}
 
-	// A rename keeps the stamp. So a look will know this file, and need not read it.
+	// After the rename, a look finds a file with this stamp. (A rename keeps it.) That is the
+	// stamp of saved, so the look takes the users of saved, and reads nothing.
 	after.stamp = stamp
 	st.mu.Lock()
 	st.saved = after
@@ -129,7 +129,7 @@ func (st *store) save(before, after *snapshot) error {
 	if err := st.replace(newPath, before, after); err != nil {
 		return err
 	}
-	st.look() // from now on, the last good users are those of after
+	st.look() // takes the users of saved now
 
 	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
 	// back. (Not every system can do it, so an error is ignored.)
@@ -167,12 +167,13 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 // create looked: otherwise the edit would be lost. (It can't see every edit: the README names
 // those, in Limits.)
 func (st *store) replace(newPath string, before, after *snapshot) error {
-	// A second authflow removes our new file when it starts, and may write its own there.
+	// Is it still our new file? A second authflow removes it when it starts, and may then make one
+	// of its own.
 	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, after.stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 
-	// After an edit, look returns another snapshot, or a fault.
+	// If nobody has edited the users file, look returns the same snapshot as it did to create.
 	users, err := st.look()
 	if err != nil || users != before {
 		os.Remove(newPath)
@@ -188,7 +189,6 @@ func (st *store) replace(newPath string, before, after *snapshot) error {
 // ---- What protects the flow ----
 //
 // First come the functions of a snapshot. Then the file is read, at the start and after each edit.
-// A file with a fault is refused as a whole.
 
 // fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
 // letters, too: whoever logs in as İ would be the user i.
@@ -327,7 +327,6 @@ func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
 	return users, nil
 }
 
-// newSnapshot returns a snapshot that has no users yet.
 func newSnapshot(text []byte) *snapshot {
 	return &snapshot{text: text, byID: map[int64]*user{}, byName: map[string]*user{}}
 }
