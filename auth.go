@@ -97,20 +97,20 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	request, err := parseLogin(body)
+	username, password, err := parseLogin(body)
 	if err != nil {
 		return err
 	}
 
 	// Too many failures in a row, with this name from this address? Say so before bcrypt runs,
 	// which is the expensive part.
-	attempt := newThrottleKey(request.username, r.RemoteAddr)
+	attempt := newThrottleKey(username, r.RemoteAddr)
 	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
 		return tooManyFailures(wait)
 	}
 
 	// Is the password right? Then answer with a token.
-	u, err := s.authenticate(r.Context(), request, attempt)
+	u, err := s.authenticate(r.Context(), username, password, attempt)
 	if err != nil {
 		return err
 	}
@@ -139,10 +139,10 @@ type loginResponse struct {
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
 // taken.) So a wrong password, an unknown name and a disabled user get the same answer, after the
 // same time.
-func (s *server) authenticate(ctx context.Context, request loginRequest, attempt throttleKey) (
-	*user, error) {
-	u, reason, err := s.checkPassword(ctx, request)
-	if err != nil { // too busy
+func (s *server) authenticate(ctx context.Context, username, password string,
+	attempt throttleKey) (*user, error) {
+	u, reason, err := s.checkPassword(ctx, username, password)
+	if err != nil {
 		return nil, err
 	}
 
@@ -174,12 +174,9 @@ type userResponse struct {
 	IsActive bool   `json:"is_active"`
 }
 
-// A userHandler is a handler that also gets the user who sends the request.
-type userHandler func(http.ResponseWriter, *http.Request, *user) error
-
 // requireUser returns a handler that calls next with the user of the request's token. In Python
 // it would be a decorator; in FastAPI, Depends(get_current_user).
-func (s *server) requireUser(next userHandler) apiHandler {
+func (s *server) requireUser(next func(http.ResponseWriter, *http.Request, *user) error) apiHandler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		// Take the token from "Authorization: Bearer eyJhbGci…".
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -277,16 +274,13 @@ const (
 	askForAnotherToken = `Bearer realm="auth", error="invalid_token"`
 
 	// A 503 says in the header Retry-After when to try again.
-	busyPause = 5 * time.Second
+	busyPause = "5" // seconds
 )
 
 // tryLater is the answer to a request that may succeed later.
 func tryLater(detail string) *httpError {
-	return refuse(http.StatusServiceUnavailable, detail).with("Retry-After", seconds(busyPause))
+	return refuse(http.StatusServiceUnavailable, detail).with("Retry-After", busyPause)
 }
-
-// seconds writes a time as Retry-After wants it: in whole seconds, rounded up.
-func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
 // writeError logs an error and answers it. An error that refuse hasn't made is a bug: the client
 // gets 500, and only the log says more.
@@ -353,16 +347,16 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 
 // checkPassword returns the user of a log-in. If the log-in is wrong, it returns nil and the
 // reason, which is for the log. The error is that of compare: too busy.
-func (s *server) checkPassword(ctx context.Context, request loginRequest) (*user, string, error) {
+func (s *server) checkPassword(ctx context.Context, username, password string) (*user, string, error) {
 	// If nobody has the name, compare all the same: a quick answer would tell that there is no
 	// such account. (A user whose hash was made with another -cost still takes another time.)
 	users, _ := s.store.look()
-	u := users.named(request.username)
+	u := users.named(username)
 	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
 	}
-	match, err := s.compare(ctx, hash, request.password)
+	match, err := s.compare(ctx, hash, password)
 	if err != nil {
 		return nil, "", err
 	}
@@ -498,8 +492,8 @@ func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server 
 		tokenTTL: tokenTTL,
 		cost:     cost,
 		now:      time.Now,
-		throttle: newThrottle(),
-		hashing:  newSemaphore(processors),
+		throttle: &throttle{counts: map[throttleKey]failureCount{}},
+		hashing:  &semaphore{slots: make(chan struct{}, processors)},
 	}
 }
 
@@ -545,11 +539,23 @@ type faultList []fault
 
 const fieldRequired = "Field required"
 
-// check adds a fault of a field if ok is false.
+// check adds a fault of a field if ok is false. Of each field, only the first fault is told.
 func (faults *faultList) check(ok bool, field, kind, msg string) {
+	for _, known := range *faults {
+		ok = ok || known.Loc[1] == field
+	}
 	if !ok {
 		*faults = append(*faults, fault{kind, []any{"body", field}, msg})
 	}
+}
+
+// text returns a member that must be a string.
+func (faults *faultList) text(members map[string]any, field string) string {
+	value, sent := members[field]
+	faults.check(sent, field, "missing", fieldRequired)
+	text, ok := value.(string)
+	faults.check(ok, field, "string_type", "Input should be a valid string")
+	return text
 }
 
 // invalid is the answer to a request with faults.
@@ -594,7 +600,7 @@ func parseObject(body []byte) (map[string]any, faultList) {
 		return nil, faultList{{"json_invalid", []any{"body", position}, "JSON decode error"}}
 	}
 
-	// Any other error, and the text null, leave members nil: it is JSON, but no object.
+	// It is JSON. If it is no object, or null, members is nil.
 	if members == nil {
 		const msg = "Input should be a valid dictionary or object"
 		return nil, faultList{{"model_attributes_type", []any{"body"}, msg}}
@@ -602,41 +608,22 @@ func parseObject(body []byte) (map[string]any, faultList) {
 	return members, nil
 }
 
-// parseText returns a member that must be a string. If it isn't, parseText adds that fault, and
-// ok is false: then the caller checks no more.
-func parseText(members map[string]any, field string, faults *faultList) (text string, ok bool) {
-	value, sent := members[field]
-	if !sent {
-		faults.check(false, field, "missing", fieldRequired)
-		return "", false
-	}
-	text, ok = value.(string)
-	faults.check(ok, field, "string_type", "Input should be a valid string")
-	return text, ok
-}
-
 // usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
 var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 
 func parseUsername(members map[string]any, faults *faultList) string {
-	name, ok := parseText(members, "username", faults)
-	if !ok {
-		return ""
-	}
+	name := faults.text(members, "username")
 	faults.check(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
 		"String should have 1 to 64 ASCII letters, digits and . _ - @ +")
 	return name
 }
 
 func parseEmail(members map[string]any, faults *faultList) string {
-	email, ok := parseText(members, "email", faults)
-	if !ok {
-		return ""
-	}
+	email := faults.text(members, "email")
 
 	// ParseAddress also takes "Enrico <e@b>", whose address is only a part of the text.
 	address, err := mail.ParseAddress(email)
-	ok = err == nil && address.Address == email && utf8.RuneCountInString(email) <= maxEmail
+	ok := err == nil && address.Address == email && utf8.RuneCountInString(email) <= maxEmail
 	faults.check(ok, "email", "value_error",
 		fmt.Sprintf("Value should be an email address of at most %d characters", maxEmail))
 	return email
@@ -650,10 +637,7 @@ func parsePassword(members map[string]any, faults *faultList) string {
 		field = "hashed_password"
 	}
 
-	password, ok := parseText(members, field, faults)
-	if !ok {
-		return ""
-	}
+	password := faults.text(members, field)
 	faults.check(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
 		fmt.Sprintf("String should have at least %d characters", minPassword))
 	faults.check(len(password) <= maxPassword, field, "string_too_long",
@@ -666,12 +650,8 @@ func parsePassword(members map[string]any, faults *faultList) string {
 	return password
 }
 
-type loginRequest struct {
-	username, password string
-}
-
 // parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
-func parseLogin(body []byte) (loginRequest, error) {
+func parseLogin(body []byte) (username, password string, err error) {
 	var faults faultList
 
 	// A form is written like a query string. ParseQuery refuses a semicolon, but curl -d sends it
@@ -679,25 +659,25 @@ func parseLogin(body []byte) (loginRequest, error) {
 	form, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
 		faults = faultList{{"value_error", []any{"body"}, "Value is not a valid form"}}
-		return loginRequest{}, invalid(faults).withOAuth("invalid_request")
+		return "", "", invalid(faults).withOAuth("invalid_request")
 	}
 
 	// Get returns "" if there is no such value.
-	username, password, grant := form.Get("username"), form.Get("password"), form.Get("grant_type")
+	username, password = form.Get("username"), form.Get("password")
 	faults.check(username != "", "username", "missing", fieldRequired)
 	faults.check(password != "", "password", "missing", fieldRequired)
 
 	// grant_type says how one logs in. "password" is the only way here, and may be left out.
-	oauth := "invalid_request"
+	grant, oauth := form.Get("grant_type"), "invalid_request"
 	if grant != "" && grant != "password" {
 		faults.check(false, "grant_type", "string_pattern_mismatch",
 			"String should match pattern '^password$'")
 		oauth = "unsupported_grant_type"
 	}
 	if faults != nil {
-		return loginRequest{}, invalid(faults).withOAuth(oauth)
+		return "", "", invalid(faults).withOAuth(oauth)
 	}
-	return loginRequest{username, password}, nil
+	return username, password, nil
 }
 
 // ---- Waiting in a line ----
@@ -716,8 +696,6 @@ type semaphore struct {
 	waiting atomic.Int64  // requests in the line
 }
 
-func newSemaphore(n int) *semaphore { return &semaphore{slots: make(chan struct{}, n)} }
-
 // acquire waits for a slot. The caller must call release when its work is done. The error is an
 // answer, such as 503.
 func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
@@ -727,7 +705,7 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 		return nil, noSlot("too many requests wait already")
 	}
 
-	select { // what comes first
+	select {
 	case sem.slots <- struct{}{}:
 		return func() { <-sem.slots }, nil
 	case <-time.After(maxWait):
@@ -755,8 +733,6 @@ type throttle struct {
 	counts map[throttleKey]failureCount
 }
 
-func newThrottle() *throttle { return &throttle{counts: map[throttleKey]failureCount{}} }
-
 // A throttleKey is a digest of name and address. So each takes 32 bytes, even if a client sends a
 // name of 64 KiB.
 type throttleKey [sha256.Size]byte
@@ -778,10 +754,10 @@ func newThrottleKey(username, remoteAddr string) throttleKey {
 	return sha256.Sum256([]byte(network.String() + " " + fold(username)))
 }
 
-// tooManyFailures is the answer to a log-in that must wait.
 func tooManyFailures(wait time.Duration) error {
+	seconds := int(math.Ceil(wait.Seconds()))
 	return refuse(http.StatusTooManyRequests, "Too many failed log-ins").
-		with("Retry-After", seconds(wait))
+		with("Retry-After", strconv.Itoa(seconds))
 }
 
 // check returns how long the next try must wait. If that is 0 or less, it may come now.

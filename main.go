@@ -101,7 +101,6 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// truncate shortens a client's text for the log.
 func truncate(s string) string { return s[:min(len(s), 200)] }
 
 // A recorder passes an answer on, and remembers its status. The field without a name is embedded:
@@ -125,7 +124,7 @@ func (rec *recorder) Write(text []byte) (int, error) {
 	return rec.ResponseWriter.Write(text)
 }
 
-// answerPanic answers 500 if a handler has panicked. That is a bug, and the log shows where it is.
+// answerPanic answers 500 if a handler has panicked.
 func answerPanic(rec *recorder, r *http.Request) {
 	cause := recover() // like except: ends the panic, and returns its cause, or nil
 	if cause == nil {
@@ -157,10 +156,9 @@ func setHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// allowOrigins lets pages of other origins use the API. An origin is scheme, host and port of a
-// page: http://localhost:5173. A browser hides our answer from the script of such a page, unless
-// the answer names the page's origin in Access-Control-Allow-Origin. (These rules are called
-// CORS.)
+// allowOrigins lets pages of other origins use the API (CORS). An origin is scheme, host and port
+// of a page: http://localhost:5173. A browser hides our answer from the script of such a page,
+// unless the answer names the page's origin in Access-Control-Allow-Origin.
 func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -188,8 +186,7 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 
 // refuseOtherOrigins refuses what a page of any other origin sends, except GET, HEAD and OPTIONS.
 // CORS only hides our answer. A request without a preflight, such as the form of a log-in, is
-// sent and carried out. So any page that you open could try passwords here from your browser.
-// (Such attacks are called CSRF.)
+// sent and carried out. So any page that you open could try passwords here (CSRF).
 //
 // Browsers say in the headers Sec-Fetch-Site and Origin where a request comes from. A request
 // with neither passes: it is from curl, or another program.
@@ -304,7 +301,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
-// A config is what the flags and the environment say.
 type config struct {
 	addr, users     string
 	cost            int
@@ -412,7 +408,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	return serveUntil(ctx, srv, listener, log)
 }
 
-// newLogger returns a logger. With -v, it writes the lines of level Debug too.
+// newLogger returns a logger. With -v (verbose), it writes the lines of level Debug too.
 func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {
@@ -451,7 +447,6 @@ func warnOfRisks(log *slog.Logger, c config, addr *net.TCPAddr) {
 	}
 }
 
-// logAddresses logs where the service can be reached.
 func logAddresses(log *slog.Logger, c config, addr *net.TCPAddr) {
 	scheme := "http"
 	if c.tlsCert != "" {
@@ -490,16 +485,16 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(listener) }()
 	select {
-	case err := <-done: // it could not serve
+	case err := <-done:
 		return err
-	case <-ctx.Done(): // a signal came
+	case <-ctx.Done(): // a signal has come
 	}
 
 	log.Info("stopping")
 	limit, cancel := context.WithTimeout(context.Background(), maxStop) // ctx is done already
 	defer cancel()
 	if err := srv.Shutdown(limit); err != nil {
-		log.Warn("stopped before all requests were answered", "err", err)
+		log.Warn("stopped while connections were open", "err", err)
 	}
 	return nil
 }

@@ -29,7 +29,6 @@ import (
 
 // ---- The users ----
 
-// A user is one stored account.
 type user struct {
 	ID             int64  `json:"id"`
 	Username       string `json:"username"`
@@ -45,7 +44,6 @@ type snapshot struct {
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
-	stamp  fs.FileInfo      // of the new file, if it comes from a save
 }
 
 // named returns the user with this name, in any letter case, or nil.
@@ -65,13 +63,12 @@ type store struct {
 
 	saving sync.Mutex // held during a whole save, so there is one save at a time
 
-	// mu guards the four fields below. It is held for a moment, or while an edited file is read,
+	// mu guards the three fields below. It is held for a moment, or while an edited file is read,
 	// and never while a save writes. So a log-in doesn't wait for a save.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
 	stamp fs.FileInfo // identity, size and time of the file at the last look; nil: no file
 	fault error       // what was wrong with it, or nil
-	saved *snapshot   // what the last save has written: see save
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
@@ -81,7 +78,7 @@ func (st *store) look() (*snapshot, error) {
 	defer st.mu.Unlock()
 	stamp, _ := os.Stat(st.path) // nil if there is no file, for example
 	if !sameStamp(stamp, st.stamp) {
-		st.reload(stamp)
+		st.reload()
 	}
 	return st.users, st.fault
 }
@@ -103,6 +100,9 @@ func (st *store) create(u user) (int64, error) {
 	}
 
 	u.ID = before.maxID + 1
+	if u.ID < 1 { // after the largest int64 comes the smallest
+		return 0, errors.New("no id is left above the largest one in the users file")
+	}
 	if err := st.save(before, before.withUser(&u)); err != nil {
 		return 0, err
 	}
@@ -119,17 +119,14 @@ func (st *store) save(before, after *snapshot) error {
 	if err != nil {
 		return err
 	}
-
-	// After the rename, a look finds a file with this stamp. (A rename keeps it.) That is the
-	// stamp of saved, so the look takes the users of saved, and reads nothing.
-	after.stamp = stamp
-	st.mu.Lock()
-	st.saved = after
-	st.mu.Unlock()
-	if err := st.replace(newPath, before, after); err != nil {
+	if err := st.replace(newPath, stamp, before); err != nil {
 		return err
 	}
-	st.look() // takes the users of saved now
+
+	// A rename keeps the stamp. So the next look need not read the file, if nobody edits it.
+	st.mu.Lock()
+	st.users, st.stamp, st.fault = after, stamp, nil
+	st.mu.Unlock()
 
 	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
 	// back. (Not every system can do it, so an error is ignored.)
@@ -166,10 +163,10 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 // replace renames the new file to the users file, if nobody has edited the users file since
 // create looked: otherwise the edit would be lost. (It can't see every edit: the README names
 // those, in Limits.)
-func (st *store) replace(newPath string, before, after *snapshot) error {
+func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
 	// Is it still our new file? A second authflow removes it when it starts, and may then make one
 	// of its own.
-	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, after.stamp) {
+	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 
@@ -250,16 +247,15 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 		path = target
 	}
 
-	st := &store{path: path, log: log, users: newSnapshot(nil)}
+	st := &store{path: path, log: log}
 	if err := st.tryToWrite(); err != nil {
 		return nil, err
 	}
-	stamp, err := os.Stat(path)
+	users, stamp, err := readUsers(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return st, nil
+		users, err = newSnapshot(nil), nil
 	}
-	st.users, err = readUsers(path, stamp)
-	st.stamp = stamp
+	st.users, st.stamp = users, stamp
 	return st, err
 }
 
@@ -290,41 +286,39 @@ func sameStamp(a, b fs.FileInfo) bool {
 
 // reload reads the file. If it has a fault, or is gone, the last good users stay. The caller
 // holds mu.
-func (st *store) reload(stamp fs.FileInfo) {
-	// Has our own save changed the file? Then we know its users.
-	if st.saved != nil && sameStamp(stamp, st.saved.stamp) {
-		st.users, st.stamp, st.fault = st.saved, stamp, nil
-		return
-	}
-
-	// Keep the stamp of a faulty file, too, so that it isn't read again before it changes.
-	users, err := readUsers(st.path, stamp)
-	st.stamp, st.fault = stamp, err
-	if err != nil {
+func (st *store) reload() {
+	users, stamp, err := readUsers(st.path)
+	if err != nil && (st.fault == nil || st.fault.Error() != err.Error()) { // log it once
 		st.log.Error("the users file has a fault: until it is mended, log-ins use the last good users, "+
 			"and sign-ups get 503", "err", err)
-		return
 	}
-	st.users = users
-	st.log.Info("read the users file", "users", len(users.byID))
+	st.stamp, st.fault = stamp, err
+	if err == nil {
+		st.users = users
+		st.log.Info("read the users file", "users", len(users.byID))
+	}
 }
 
-// readUsers reads the file and checks it. The caller has taken the stamp first. So if somebody
-// edits the file while it is read, the file gets another stamp, and the next look reads it again.
-func readUsers(path string, stamp fs.FileInfo) (*snapshot, error) {
-	if stamp != nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
-		return nil, fmt.Errorf("%s must be a regular file", path)
+// readUsers reads the file and checks it. It returns the stamp of a text with a fault, too, so
+// that it isn't read again before it changes. If the file can't be read, there is no stamp, so the
+// next look tries again: chmod can mend that, and changes no stamp.
+func readUsers(path string) (*snapshot, fs.FileInfo, error) {
+	// Take the stamp first. If somebody edits the file while we read it, the file gets another
+	// stamp, and the next look reads it again.
+	stamp, err := os.Stat(path)
+	if err == nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
+		return nil, stamp, fmt.Errorf("%s must be a regular file", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: it must be there, and authflow must be able to read it", err)
+		return nil, nil, fmt.Errorf("%w: it must be there, and authflow must be able to read it", err)
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark, which some editors write
 	users, err := parseUsers(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, stamp, fmt.Errorf("%s: %w", path, err)
 	}
-	return users, nil
+	return users, stamp, nil
 }
 
 func newSnapshot(text []byte) *snapshot {
@@ -375,8 +369,8 @@ var bcryptHash = regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{5
 // file.
 func (snap *snapshot) whatIsWrong(u *user) string {
 	switch {
-	case u.ID < 1 || u.ID > 1<<53 || snap.byID[u.ID] != nil: // JavaScript can't count beyond 2^53
-		return "id is missing, below 1, above 2^53, or used twice"
+	case u.ID < 1 || snap.byID[u.ID] != nil:
+		return "id is missing, below 1, or used twice"
 	case u.Username == "" || snap.named(u.Username) != nil:
 		return "username is missing, or used twice (in any letter case)"
 	case u.Email == "":
