@@ -137,23 +137,35 @@ type loginResponse struct {
 // authenticate returns the user who has this name and password.
 //
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
-// taken.) So a wrong password, an unknown name and a disabled user get the same answer, after the
+// taken.) So an unknown name, a wrong password and a disabled user get the same answer, after the
 // same time.
 func (s *server) authenticate(ctx context.Context, username, password string,
 	attempt throttleKey) (*user, error) {
-	u, reason, err := s.checkPassword(ctx, username, password)
+	users, _ := s.store.look() // reads the users file if it was edited
+	u := users.named(username)
+	match, err := s.compare(ctx, u, password)
 	if err != nil {
 		return nil, err
+	}
+
+	reason := "" // for the log
+	switch {
+	case u == nil:
+		reason = "unknown user"
+	case !match:
+		reason = "wrong password"
+	case !u.IsActive:
+		reason = "disabled user"
 	}
 
 	// Other guesses may have failed while this one waited for bcrypt. So check again, and count in
 	// the same step: of a hundred guesses at the same moment, ten get a result. The others get
 	// 429, even with the right password.
-	success := u != nil
+	success := reason == ""
 	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
 		return nil, tooManyFailures(wait)
 	}
-	if u == nil {
+	if !success {
 		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", askToLogIn).
 			withOAuth("invalid_grant").because(reason) // a password is one of OAuth's "grants"
@@ -207,8 +219,8 @@ func (s *server) userOf(token string) (*user, error) {
 	}
 	id, _ := strconv.ParseInt(c.Subject, 10, 64) // 0, which nobody has, if it is no number
 
-	// Is it still the account that logged in? look reads the users file if it was edited. (If the
-	// edit has a fault, these are the last good users.)
+	// Is it still the account that logged in? (After an edit with a fault, these are the last good
+	// users.)
 	users, _ := s.store.look()
 	u := users.byID[id]
 	switch {
@@ -345,35 +357,14 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// checkPassword returns the user of a log-in. If the log-in is wrong, it returns nil and the
-// reason, which is for the log. The error is that of compare: too busy.
-func (s *server) checkPassword(ctx context.Context, username, password string) (*user, string, error) {
-	// If nobody has the name, compare all the same: a quick answer would tell that there is no
-	// such account. (A user whose hash was made with another -cost still takes another time.)
-	users, _ := s.store.look()
-	u := users.named(username)
+// compare reports whether u has this password. If u is nil, because nobody has the name, it compares
+// all the same: a quick answer would tell that there is no such account. (A hash that was made with
+// another -cost still takes another time.)
+func (s *server) compare(ctx context.Context, u *user, password string) (bool, error) {
 	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
 	}
-	match, err := s.compare(ctx, hash, password)
-	if err != nil {
-		return nil, "", err
-	}
-
-	switch {
-	case u == nil:
-		return nil, "unknown user", nil
-	case !match:
-		return nil, "wrong password", nil
-	case !u.IsActive:
-		return nil, "disabled user", nil
-	}
-	return u, "", nil
-}
-
-// compare reports whether hash is the bcrypt hash of password.
-func (s *server) compare(ctx context.Context, hash, password string) (bool, error) {
 	release, err := s.hashing.acquire(ctx)
 	if err != nil {
 		return false, err

@@ -204,7 +204,7 @@ POST /auth/login?username=enrico&password=plaintextpassword
 
 == the same answer: -cost 5
 # A stranger must not learn who has an account: all wrong log-ins get one answer, after the same work.
-# Only the log tells them apart: see checkPassword in auth.go. (A hash of another cost than -cost takes another time.)
+# Only the log tells them apart: see authenticate and compare in auth.go. (A hash of another cost than -cost takes another time.)
 POST /auth/signup {"username":"enrico","email":"a@b","password":"plaintextpassword"}
 POST /auth/signup {"username":"disabled","email":"a@b","password":"plaintextpassword"}
 201 …
