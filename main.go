@@ -290,6 +290,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if err != nil {
 		return 2
 	}
+
 	if err := c.check(flags.Args()); err != nil {
 		fmt.Fprintf(stderr, "authflow: %v (authflow -h explains)\n", err)
 		return 2

@@ -63,12 +63,15 @@ type store struct {
 
 	saving sync.Mutex // held during a whole save, so there is one save at a time
 
-	// mu guards the three fields below. It is held for a moment, or while an edited file is read,
-	// and never while a save writes. So a log-in doesn't wait for a save.
+	// mu guards the fields below. It is held for a moment, or while an edited file is read, and
+	// never while a save writes. So a log-in doesn't wait for a save.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
 	stamp fs.FileInfo // identity, size and time of the file at the last look; nil: no file
 	fault error       // what was wrong with it, or nil
+
+	saved      *snapshot   // what the last save has written, or nil
+	savedStamp fs.FileInfo // into the file with this stamp
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
@@ -78,7 +81,7 @@ func (st *store) look() (*snapshot, error) {
 	defer st.mu.Unlock()
 	stamp, _ := os.Stat(st.path) // nil if there is no file, for example
 	if !sameStamp(stamp, st.stamp) {
-		st.reload()
+		st.reload(stamp)
 	}
 	return st.users, st.fault
 }
@@ -119,14 +122,11 @@ func (st *store) save(before, after *snapshot) error {
 	if err != nil {
 		return err
 	}
+	st.expect(after, stamp) // so that no look has to read the new file
 	if err := st.replace(newPath, stamp, before); err != nil {
 		return err
 	}
-
-	// A rename keeps the stamp. So the next look need not read the file, if nobody edits it.
-	st.mu.Lock()
-	st.users, st.stamp, st.fault = after, stamp, nil
-	st.mu.Unlock()
+	st.look() // takes the users of after
 
 	// A rename is a change of the folder. So sync that, too: a power cut could bring the old file
 	// back. (Not every system can do it, so an error is ignored.)
@@ -284,9 +284,22 @@ func sameStamp(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// reload reads the file. If it has a fault, or is gone, the last good users stay. The caller
-// holds mu.
-func (st *store) reload() {
+// expect tells the store that a file with this stamp has these users.
+func (st *store) expect(users *snapshot, stamp fs.FileInfo) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.saved, st.savedStamp = users, stamp
+}
+
+// reload takes the users of the file. If it has a fault, or is gone, the last good users stay. The
+// caller holds mu.
+func (st *store) reload(stamp fs.FileInfo) {
+	// Is it the file of our own save? Then we know its users. (A rename keeps the stamp.)
+	if st.saved != nil && sameStamp(stamp, st.savedStamp) {
+		st.users, st.stamp, st.fault = st.saved, stamp, nil
+		return
+	}
+
 	users, stamp, err := readUsers(st.path)
 	if err != nil && (st.fault == nil || st.fault.Error() != err.Error()) { // log it once
 		st.log.Error("the users file has a fault: until it is mended, log-ins use the last good users, "+
