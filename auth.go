@@ -109,10 +109,23 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return tooManyFailures(wait)
 	}
 
-	// Is the password right? Then answer with a token.
-	u, err := s.authenticate(r.Context(), username, password, attempt)
+	// Is the password right?
+	u, reason, err := s.authenticate(r.Context(), username, password)
 	if err != nil {
 		return err
+	}
+
+	// While this log-in waited for bcrypt, others may have failed. So check again, and count in the
+	// same step: of a hundred guesses at the same moment, ten get a result. The others get 429,
+	// even with the right password.
+	success := u != nil
+	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
+		return tooManyFailures(wait)
+	}
+	if !success {
+		return refuse(http.StatusUnauthorized, "Invalid credentials").
+			with("WWW-Authenticate", askToLogIn).
+			withOAuth("invalid_grant").because(reason) // a password is one of OAuth's "grants"
 	}
 
 	logger(r.Context()).Debug("right password: signs a token",
@@ -134,43 +147,27 @@ type loginResponse struct {
 	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
-// authenticate returns the user who has this name and password.
+// authenticate returns the user who has this name and password. If nobody has, it returns nil and
+// the reason, which only the log may tell.
 //
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
 // taken.) So an unknown name, a wrong password and a disabled user get the same answer, after the
 // same time.
-func (s *server) authenticate(ctx context.Context, username, password string,
-	attempt throttleKey) (*user, error) {
+func (s *server) authenticate(ctx context.Context, username, password string) (*user, string, error) {
 	users, _ := s.store.look() // reads the users file if it was edited
 	u := users.named(username)
 	match, err := s.compare(ctx, u, password)
-	if err != nil {
-		return nil, err
-	}
-
-	reason := "" // for the log
 	switch {
+	case err != nil: // too busy
+		return nil, "", err
 	case u == nil:
-		reason = "unknown user"
+		return nil, "unknown user", nil
 	case !match:
-		reason = "wrong password"
+		return nil, "wrong password", nil
 	case !u.IsActive:
-		reason = "disabled user"
+		return nil, "disabled user", nil
 	}
-
-	// Other guesses may have failed while this one waited for bcrypt. So check again, and count in
-	// the same step: of a hundred guesses at the same moment, ten get a result. The others get
-	// 429, even with the right password.
-	success := reason == ""
-	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
-		return nil, tooManyFailures(wait)
-	}
-	if !success {
-		return nil, refuse(http.StatusUnauthorized, "Invalid credentials").
-			with("WWW-Authenticate", askToLogIn).
-			withOAuth("invalid_grant").because(reason) // a password is one of OAuth's "grants"
-	}
-	return u, nil
+	return u, "", nil
 }
 
 // me tells whose token it is: GET /auth/me.
@@ -357,9 +354,9 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 	return string(hash), err
 }
 
-// compare reports whether u has this password. If u is nil, because nobody has the name, it compares
-// all the same: a quick answer would tell that there is no such account. (A hash that was made with
-// another -cost still takes another time.)
+// compare reports whether u has this password. If u is nil, because nobody has the name, it
+// compares all the same: a quick answer would tell that there is no such account. (A hash that was
+// made with another -cost still takes another time.)
 func (s *server) compare(ctx context.Context, u *user, password string) (bool, error) {
 	hash := hashOfNobody(s.cost)
 	if u != nil {
@@ -620,8 +617,8 @@ func parseEmail(members map[string]any, faults *faultList) string {
 	return email
 }
 
-// parsePassword returns the password. The lesson's clients send it, unhashed, as hashed_password.
-// So we take that, too, if there is no password.
+// parsePassword also takes hashed_password, if there is no password: the lesson's clients call the
+// password so, and send it unhashed.
 func parsePassword(members map[string]any, faults *faultList) string {
 	field := "password"
 	if _, sent := members[field]; !sent && members["hashed_password"] != nil {

@@ -50,18 +50,17 @@ import (
 //
 // mux.Handle wants a value that has a method ServeHTTP. A type of functions can have methods,
 // too, and auth.go has such a type, apiHandler: its ServeHTTP calls the function.
-// apiHandler(s.signup) converts s.signup to that type, as float64(1) converts a number. Nothing
-// is called yet.
+// apiHandler(s.signup) converts s.signup to that type, as float64(1) converts a number.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))
 	mux.Handle("POST /auth/login", apiHandler(s.login))
 	mux.Handle("GET /auth/me", s.requireUser(s.me)) // requireUser returns an apiHandler
 	mux.Handle("GET /healthz", apiHandler(healthz))
-	mux.HandleFunc("GET /openapi.json", openapi) // HandleFunc takes a function that returns no error
+	mux.HandleFunc("GET /openapi.json", openapi) // HandleFunc takes functions without an error
 	mux.HandleFunc("GET /docs", docs)
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusTemporaryRedirect)) // only /
-	mux.Handle("/", noRoute(mux))                                                       // all other paths
+	mux.Handle("/", noRoute(mux))                                                       // all else
 	return mux
 }
 
@@ -276,8 +275,8 @@ const manual = "Usage: [AUTH_SECRET=…] authflow [flags]\n\n" +
 	"AUTH_SECRET signs the tokens. It has at least 32 bytes. If it is not set, tokens end with the " +
 	"process.\n\n"
 
-// run is the whole program. It serves until ctx is done, and returns the exit status: 0 after a
-// signal or -h, 1 if it can't serve, 2 for wrong usage.
+// run serves until ctx is done, and returns the exit status: 0 after a signal or -h, 1 if it can't
+// serve, 2 for wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	c := config{secret: getenv("AUTH_SECRET")}
 	flags := c.newFlags(stderr)
@@ -488,7 +487,7 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done(): // a signal has come
+	case <-ctx.Done():
 	}
 
 	log.Info("stopping")

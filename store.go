@@ -61,7 +61,8 @@ type store struct {
 	path string
 	log  *slog.Logger
 
-	saving sync.Mutex // held during a whole save, so there is one save at a time
+	// A save holds saving from its beginning to its end. So there is one save at a time.
+	saving sync.Mutex
 
 	// mu guards the fields below. It is held for a moment, or while an edited file is read, and
 	// never while a save writes. So a log-in doesn't wait for a save.
@@ -185,7 +186,8 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 
 // ---- What protects the flow ----
 //
-// First come the functions of a snapshot. Then the file is read, at the start and after each edit.
+// First come the functions of a snapshot. Then comes what reads the file, at the start and after
+// each edit.
 
 // fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
 // letters, too: whoever logs in as İ would be the user i.
