@@ -30,6 +30,7 @@ import (
 	"net/url"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -154,12 +155,16 @@ type loginResponse struct {
 // taken.) So an unknown name, a wrong password and a disabled user get the same answer, after the
 // same time.
 func (s *server) authenticate(ctx context.Context, username, password string) (*user, string, error) {
+	release, err := s.hashing.acquire(ctx) // waits for a slot; release frees it
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
+
 	users, _ := s.store.look() // reads the users file if it was edited
 	u := users.named(username)
-	match, err := s.compare(ctx, u, password)
+	match := s.compare(ctx, u, password)
 	switch {
-	case err != nil: // too busy
-		return nil, "", err
 	case u == nil:
 		return nil, "unknown user", nil
 	case !match:
@@ -342,7 +347,7 @@ const (
 )
 
 func (s *server) hash(ctx context.Context, password string) (string, error) {
-	release, err := s.hashing.acquire(ctx) // waits for a slot; release frees it
+	release, err := s.hashing.acquire(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -357,25 +362,19 @@ func (s *server) hash(ctx context.Context, password string) (string, error) {
 // compare reports whether u has this password. If u is nil, because nobody has the name, it
 // compares all the same: a quick answer would tell that there is no such account. (A hash that was
 // made with another -cost still takes another time.)
-func (s *server) compare(ctx context.Context, u *user, password string) (bool, error) {
+func (s *server) compare(ctx context.Context, u *user, password string) bool {
 	hash := hashOfNobody(s.cost)
 	if u != nil {
 		hash = u.HashedPassword
 	}
-	release, err := s.hashing.acquire(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer release()
-
 	start := time.Now()
-	err = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
+	err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
 	cost, _ := bcrypt.Cost([]byte(hash)) // no error: it is a hash
 	logger(ctx).Debug("compared with bcrypt", "cost", cost, "took", time.Since(start))
 
 	// bcrypt reads only the first 72 bytes. If they are right, it accepts a longer password. We
 	// don't.
-	return err == nil && len(password) <= maxPassword, nil
+	return err == nil && len(password) <= maxPassword
 }
 
 // hashOfNobody returns a text in the form of a bcrypt hash: version, cost, and 53 characters of
@@ -529,10 +528,8 @@ const fieldRequired = "Field required"
 
 // check adds a fault of a field if ok is false. Of each field, only the first fault is told.
 func (faults *faultList) check(ok bool, field, kind, msg string) {
-	for _, known := range *faults {
-		ok = ok || known.Loc[1] == field
-	}
-	if !ok {
+	isKnown := func(f fault) bool { return slices.Contains(f.Loc, any(field)) }
+	if !ok && !slices.ContainsFunc(*faults, isKnown) {
 		*faults = append(*faults, fault{kind, []any{"body", field}, msg})
 	}
 }

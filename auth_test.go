@@ -805,19 +805,19 @@ Forwarded: for=198.51.100.2
 429 {"detail":"Too many failed log-ins"}
 
 == flags
-# Wrong usage must be exit status 2, with one line that says what is wrong: see run in main.go.
+# Wrong usage must be exit status 2, with one line that says what would be right: see run in main.go.
 $ authflow -nosuch
-2 flag provided but not defined: -nosuch
+2 authflow: flag provided but not defined: -nosuch (authflow -h explains)
 $ authflow serve
 2 authflow: unexpected argument "serve": there are only flags (authflow -h explains)
 $ authflow -v=maybe
-2 invalid boolean value "maybe" for -v: parse error
+2 authflow: invalid boolean value "maybe" for -v: parse error (authflow -h explains)
 $ authflow -cost 3
 $ authflow -cost 17
 2 authflow: -cost must be from 4 to 16 (authflow -h explains)
 $ authflow -cost x
 $ authflow -token-ttl 30d
-2 invalid value "…" for flag …: parse error
+2 authflow: invalid value "…" for flag …: parse error (authflow -h explains)
 $ authflow -token-ttl 999ms
 2 authflow: -token-ttl must be at least 1s (authflow -h explains)
 # An empty value may be a variable that is not set. An empty -addr would listen on all addresses.
@@ -847,7 +847,7 @@ $ authflow -allow-origin http://A.b
 $ authflow -allow-origin https://*.b
 $ authflow -allow-origin http://a.b:80
 $ authflow -allow-origin https://a.b:443
-2 invalid value "…" for flag -allow-origin: …http://localhost:5173
+2 authflow: invalid value "…" for flag -allow-origin: …http://localhost:5173 (authflow -h explains)
 
 == the start
 # A start without a risk has no warning. It logs the address to open.
@@ -2249,7 +2249,7 @@ func newService(t testing.TB, flags ...string) *service {
 	path := filepath.Join(t.TempDir(), "users.json")
 	flags = append([]string{"-v", "-cost", "4", "-users", path}, flags...)
 	c := config{}
-	must(t, c.newFlags(io.Discard).Parse(flags))
+	must(t, c.newFlags().Parse(flags))
 	log := &output{}
 	logger := newLogger(log, c.verbose)
 	users, err := openStore(c.users, logger)

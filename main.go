@@ -279,18 +279,20 @@ const manual = "Usage: [AUTH_SECRET=…] authflow [flags]\n\n" +
 // serve, 2 for wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
 	c := config{secret: getenv("AUTH_SECRET")}
-	flags := c.newFlags(stderr)
-	err := flags.Parse(args) // prints what is wrong, in one line
+	flags := c.newFlags()
+	flags.SetOutput(io.Discard) // after an error, Parse would print the whole manual, too
+	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(stderr)
 		fmt.Fprint(stderr, manual)
 		flags.PrintDefaults()
 		return 0
 	}
-	if err != nil {
-		return 2
-	}
 
-	if err := c.check(flags.Args()); err != nil {
+	if err == nil {
+		err = c.check(flags.Args())
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "authflow: %v (authflow -h explains)\n", err)
 		return 2
 	}
@@ -313,10 +315,8 @@ type config struct {
 
 // newFlags returns the flags. Parse writes their values into c. -h shows the word in backquotes
 // after the flag: -users file.
-func (c *config) newFlags(stderr io.Writer) *flag.FlagSet {
+func (c *config) newFlags() *flag.FlagSet {
 	flags := flag.NewFlagSet("authflow", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // Parse would print the manual after each error, too
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8000", "listen on this `host:port`")
 	flags.StringVar(&c.users, "users", "users.json", "store the users in this `file`")
 	flags.IntVar(&c.cost, "cost", 12, "bcrypt's `cost` for new passwords, 4 to 16: +1 is twice the work")

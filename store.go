@@ -167,7 +167,7 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
 	// Is it still our new file? A second authflow removes it when it starts, and may then make one
 	// of its own.
-	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, stamp) {
+	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 
