@@ -810,8 +810,6 @@ $ authflow -nosuch
 2 authflow: flag provided but not defined: -nosuch (authflow -h explains)
 $ authflow serve
 2 authflow: unexpected argument "serve": there are only flags (authflow -h explains)
-$ authflow -v=maybe
-2 authflow: invalid boolean value "maybe" for -v: parse error (authflow -h explains)
 $ authflow -cost 3
 $ authflow -cost 17
 2 authflow: -cost must be from 4 to 16 (authflow -h explains)
@@ -1703,13 +1701,23 @@ GET /auth/me Bearer $TOKEN
 // TestGuessesInLine lets twenty wrong log-ins and a right one wait for one slot.
 func TestGuessesInLine(t *testing.T) {
 	s := newService(t)
-	s.given(t, "enrico")
+	s.given(t, "enrico", "anna")
 	line := s.server.hashing
 	for range cap(line.slots) {
 		line.slots <- struct{}{}
 	}
 
-	// They come one after the other, the right one at last.
+	// While anna waits, she is disabled.
+	annas := make(chan answer)
+	go func() { annas <- s.send(loginOf("anna", "plaintextpassword")) }()
+	await(t, "a log-in in the line", func() bool { return line.waiting.Load() == 1 })
+	edit(t, s.path, "true}\n]", "false}\n]")
+	<-line.slots
+	same(t, "the answer to anna", (<-annas).status, 401,
+		"A user who is disabled while a log-in waits must get no token: see authenticate in auth.go.")
+	line.slots <- struct{}{}
+
+	// Guesses come one after the other, the right one at last.
 	answers := make(chan answer, 21)
 	for i := range 21 {
 		password := "wrong-password"
