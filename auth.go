@@ -468,8 +468,8 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 
 // ---- What protects the flow ----
 //
-// First newServer. Then come four things: what a request may send, the line of requests that wait
-// for bcrypt, the throttle, and the log.
+// First comes newServer, then what a request may send, the line of requests that wait for bcrypt,
+// the throttle, and the log.
 
 // newServer returns a server that hashes with this cost, in a slot for each processor.
 func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
@@ -521,7 +521,7 @@ type fault struct {
 	Msg  string `json:"msg"`
 }
 
-// A faultList is all that is wrong with a request. It is nil if nothing is wrong.
+// A faultList has all faults of a request. It is nil if there is none.
 type faultList []fault
 
 const fieldRequired = "Field required"

@@ -162,11 +162,11 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 }
 
 // replace renames the new file to the users file, if nobody has edited the users file since
-// create looked: otherwise the edit would be lost. (It can't see every edit: the README names
-// those, in Limits.)
+// create looked. (An edit between its own look and the rename is lost. The README names more such
+// cases, in Limits.)
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
-	// Is it still our new file? A second authflow removes it when it starts, and may then make one
-	// of its own.
+	// Is it still our new file? If a second authflow has started meanwhile, it has removed the
+	// file, and may be writing its own.
 	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
