@@ -488,7 +488,7 @@ func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server 
 
 const (
 	maxBody  = 64 << 10 // bytes: more than any sign-up or log-in needs
-	maxEmail = 254      // characters (RFC 5321 §4.5.3.1.3)
+	maxEmail = 254      // characters: a longer address is not valid (RFC 5321 §4.5.3.1.3)
 )
 
 // readBody returns the body, if it has this media type and is not too large.
@@ -609,8 +609,7 @@ func parseEmail(members map[string]any, faults *faultList) string {
 	// ParseAddress also takes "Enrico <e@b>", whose address is only a part of the text.
 	address, err := mail.ParseAddress(email)
 	ok := err == nil && address.Address == email && utf8.RuneCountInString(email) <= maxEmail
-	faults.check(ok, "email", "value_error",
-		fmt.Sprintf("Value should be an email address of at most %d characters", maxEmail))
+	faults.check(ok, "email", "value_error", "Value is not a valid email address")
 	return email
 }
 

@@ -128,7 +128,7 @@ POST /auth/login username=A.b_c-d%40Z%2Bf&password=%2B%26%3D%25;%E2%98%83+%22
 == faults of a sign-up
 # A sign-up must be told all its faults at once, as FastAPI does: see parseSignup in auth.go.
 POST /auth/signup {"username":"","email":"","password":""}
-422 {"detail":[{"type":"string_pattern_mismatch","loc":["body","username"],"msg":"String should have 1 to 64 ASCII letters, digits and . _ - @ +"},{"type":"value_error","loc":["body","email"],"msg":"Value should be an email address of at most 254 characters"},{"type":"string_too_short","loc":["body","password"],"msg":"String should have at least 8 characters"}]}
+422 {"detail":[{"type":"string_pattern_mismatch","loc":["body","username"],"msg":"String should have 1 to 64 ASCII letters, digits and . _ - @ +"},{"type":"value_error","loc":["body","email"],"msg":"Value is not a valid email address"},{"type":"string_too_short","loc":["body","password"],"msg":"String should have at least 8 characters"}]}
 # Username, Email and Password are other members: JSON has letter case.
 POST /auth/signup {}
 POST /auth/signup {"Username":"enrico","Email":"a@b","Password":"plaintextpassword"}
@@ -145,7 +145,7 @@ POST /auth/signup {"username":"{x*65}","email":"a@b","password":"plaintextpasswo
 POST /auth/signup {"username":"enrico","email":"Enrico <enrico@example.com>","password":"plaintextpassword"}
 POST /auth/signup {"username":"enrico","email":"enrico","password":"plaintextpassword"}
 POST /auth/signup {"username":"enrico","email":"{ü*243}@example.com","password":"plaintextpassword"}
-422 {"detail":[{"type":"value_error","loc":["body","email"],"msg":"Value should be an email address of at most 254 characters"}]}
+422 {"detail":[{"type":"value_error","loc":["body","email"],"msg":"Value is not a valid email address"}]}
 # A password must have at least 8 characters and at most 72 bytes, since bcrypt reads no further: ü has two bytes.
 POST /auth/signup {"username":"enrico","email":"a@b","password":"{ü*7}"}
 422 {"detail":[{"type":"string_too_short","loc":["body","password"],"msg":"String should have at least 8 characters"}]}
