@@ -44,7 +44,6 @@ import (
 
 // ---- The flow ----
 
-// A server answers the requests to /auth/.
 type server struct {
 	store    *store
 	key      []byte // signs the tokens
@@ -84,7 +83,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, errExists) {
 		return refuse(http.StatusBadRequest, "Username already exists")
 	}
-	if err != nil { // such as a full disk, or somebody edits the file at the same moment
+	if err != nil { // such as a full disk, or an edit of the users file at the same moment
 		return tryLater("Users cannot be stored just now").because(err.Error())
 	}
 	logger(r.Context()).Debug("saved the user", "user_id", id) // logger: the log of this request
@@ -116,9 +115,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// While this log-in waited for bcrypt, others may have failed. So check again, and count in the
-	// same step: of a hundred guesses at the same moment, ten get a result. The others get 429,
-	// even with the right password.
+	// Count the result. If too many others have failed while this one waited for bcrypt, it gets
+	// 429, too, even if it is right.
 	success := u != nil
 	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
 		return tooManyFailures(wait)
@@ -126,7 +124,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	if !success {
 		return refuse(http.StatusUnauthorized, "Invalid credentials").
 			with("WWW-Authenticate", askToLogIn).
-			withOAuth("invalid_grant").because(reason) // a password is one of OAuth's "grants"
+			withOAuth("invalid_grant").because(reason)
 	}
 
 	logger(r.Context()).Debug("right password: signs a token",
@@ -291,7 +289,6 @@ const (
 	busyPause = "5" // seconds
 )
 
-// tryLater is the answer to a request that may succeed later.
 func tryLater(detail string) *httpError {
 	return refuse(http.StatusServiceUnavailable, detail).with("Retry-After", busyPause)
 }
@@ -405,15 +402,13 @@ type claims struct {
 	Fingerprint string `json:"pwd"` // not the password: see fingerprint
 }
 
-// fingerprint is a digest of the name (in any letter case) and the password hash. It changes if
-// one of them changes. So a token is void after a new password. It is void, too, if users.json
-// was deleted, and somebody else has signed up as user 1.
+// fingerprint is a digest of the name and the password hash. If one of them changes, the token is
+// void. So it is, too, if its user was removed, and somebody else has the same id now.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
 }
 
-// newToken returns a token for u that is good from now on for tokenTTL.
 func (s *server) newToken(u *user) string {
 	now := s.now()
 	return signToken(s.key, claims{
@@ -467,9 +462,6 @@ func verifyToken(key []byte, token string, now time.Time) (claims, error) {
 }
 
 // ---- What protects the flow ----
-//
-// First comes newServer, then what a request may send, the line of requests that wait for bcrypt,
-// the throttle, and the log.
 
 // newServer returns a server that hashes with this cost, in a slot for each processor.
 func newServer(st *store, key []byte, tokenTTL time.Duration, cost int) *server {
@@ -543,7 +535,6 @@ func (faults *faultList) text(members map[string]any, field string) string {
 	return text
 }
 
-// invalid is the answer to a request with faults.
 func invalid(faults faultList) *httpError { return refuse(http.StatusUnprocessableEntity, faults) }
 
 // A signupRequest is what a client may choose. It is another type than user: otherwise clients
@@ -634,7 +625,7 @@ func parsePassword(members map[string]any, faults *faultList) string {
 	return password
 }
 
-// parseLogin reads the form of a log-in. It doesn't read the query string: URLs end up in logs.
+// parseLogin doesn't read the query string: URLs end up in logs.
 func parseLogin(body []byte) (username, password string, err error) {
 	var faults faultList
 
@@ -751,7 +742,9 @@ func (t *throttle) check(key throttleKey, now time.Time) time.Duration {
 	return t.counts[key].notBefore.Sub(now) // before the tenth failure, notBefore is in the year 1
 }
 
-// checkAndCount checks again. If the try may come now, it counts its result, and returns 0.
+// checkAndCount checks again. If the try may come now, it counts its result, and returns 0. Both
+// is one step, under the lock: a hundred guesses at the same moment all pass the first check, but
+// only ten of them get a result.
 func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

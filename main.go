@@ -11,7 +11,7 @@
 //	200 {"id":1,"username":"enrico","email":"e@example.com","is_active":true}
 //
 // The users are stored in one JSON file, users.json: passwords as bcrypt hashes, all else in
-// plain text. authflow -h explains the flags.
+// plain text.
 //
 // Read main.go, auth.go and store.go in this order, each from its top down to the line "What
 // protects the flow". What stands below that line can wait.
@@ -336,7 +336,6 @@ var (
 	defaultPort   = regexp.MustCompile(`^http://.*:80$|^https://.*:443$`)
 )
 
-// addOrigin is called with the value of each -allow-origin.
 func (c *config) addOrigin(origin string) error {
 	err := http.NewCrossOriginProtection().AddTrustedOrigin(origin)
 	if err != nil || !originPattern.MatchString(origin) || defaultPort.MatchString(origin) {
@@ -354,7 +353,7 @@ const (
 	maxCost   = 16 // a log-in takes seconds
 )
 
-// check returns what is wrong with the configuration. It gets the arguments that are no flags.
+// check returns what is wrong with the configuration.
 func (c *config) check(arguments []string) error {
 	_, port, _ := net.SplitHostPort(c.addr)
 	switch {
@@ -377,7 +376,6 @@ func (c *config) check(arguments []string) error {
 	return nil
 }
 
-// serve runs the service until ctx is done.
 func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := newLogger(stderr, c.verbose)
 
@@ -407,7 +405,7 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 	return serveUntil(ctx, srv, listener, log)
 }
 
-// newLogger returns a logger. With -v (verbose), it writes the lines of level Debug too.
+// With -v (verbose), the log has the lines of level Debug, too.
 func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {
@@ -416,7 +414,7 @@ func newLogger(stderr io.Writer, verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// listen listens on -addr. If there is a certificate, the listener speaks TLS.
+// listen listens on -addr: with TLS, if there is a certificate.
 func listen(c config) (net.Listener, error) {
 	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {
@@ -498,7 +496,6 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener,
 	return nil
 }
 
-// newHTTPServer limits the time and the headers of each request.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,

@@ -61,18 +61,17 @@ type store struct {
 	path string
 	log  *slog.Logger
 
-	// A save holds saving from its beginning to its end. So there is one save at a time.
-	saving sync.Mutex
+	saving sync.Mutex // held from the beginning of a save to its end: one save at a time
 
-	// mu guards the fields below. It is held for a moment, or while an edited file is read, and
-	// never while a save writes. So a log-in doesn't wait for a save.
+	// mu guards the fields below. It is never held while a save writes, so a log-in doesn't wait
+	// for that.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
 	stamp fs.FileInfo // identity, size and time of the file at the last look; nil: no file
 	fault error       // what was wrong with it, or nil
 
-	saved      *snapshot   // what the last save has written, or nil
-	savedStamp fs.FileInfo // into the file with this stamp
+	saved      *snapshot   // what our last save has written (or nil), so that nobody has to read it
+	savedStamp fs.FileInfo // of the file that has it
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
@@ -123,7 +122,8 @@ func (st *store) save(before, after *snapshot) error {
 	if err != nil {
 		return err
 	}
-	st.expect(after, stamp) // so that no look has to read the new file
+	// From the rename on, look-ups find the new file. Tell them first which users it has.
+	st.expect(after, stamp)
 	if err := st.replace(newPath, stamp, before); err != nil {
 		return err
 	}
@@ -165,13 +165,12 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 // create looked. (An edit between its own look and the rename is lost. The README names more such
 // cases, in Limits.)
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
-	// Is it still our new file? If a second authflow has started meanwhile, it has removed the
-	// file, and may be writing its own.
+	// Is it still our new file? A second authflow removes it when it starts.
 	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
 		return errors.New("another program has changed " + newPath)
 	}
 
-	// If nobody has edited the users file, look returns the same snapshot as it did to create.
+	// Was the users file edited? Then look returns another snapshot than create got, or a fault.
 	users, err := st.look()
 	if err != nil || users != before {
 		os.Remove(newPath)
@@ -185,9 +184,6 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 }
 
 // ---- What protects the flow ----
-//
-// First come the functions of a snapshot. Then comes what reads the file, at the start and after
-// each edit.
 
 // fold turns A-Z into a-z: "Enrico" and "enrico" are one name. strings.ToLower would change other
 // letters, too: whoever logs in as İ would be the user i.
@@ -200,7 +196,6 @@ func fold(username string) string {
 	}, username)
 }
 
-// withUser returns another snapshot, which also has u.
 func (snap *snapshot) withUser(u *user) *snapshot {
 	after := &snapshot{
 		text:   snap.textWith(u),
