@@ -49,7 +49,7 @@ type server struct {
 	key      []byte // signs the tokens
 	tokenTTL time.Duration
 	cost     int              // of new bcrypt hashes: 12 means 2^12 rounds
-	now      func() time.Time // time.Now; a test sets another clock
+	now      func() time.Time // a test sets another clock
 	throttle *throttle        // slows down the guessing of passwords
 	hashing  *semaphore       // lets only a few requests use bcrypt at a time
 }
@@ -310,7 +310,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	logger(r.Context()).Log(r.Context(), level, "refused the request",
 		"status", answer.status, "detail", answer.detail, "reason", answer.reason)
 
-	maps.Copy(w.Header(), answer.header) // adds the headers to those of the answer
+	maps.Copy(w.Header(), answer.header)
 	writeJSON(w, answer.status, errorResponse{answer.detail, answer.oauth})
 }
 
@@ -411,18 +411,14 @@ func fingerprint(u *user) string {
 
 func (s *server) newToken(u *user) string {
 	now := s.now()
-	return signToken(s.key, claims{
+	payload, _ := json.Marshal(claims{ // can't fail: it has only strings and numbers
 		Subject:     strconv.FormatInt(u.ID, 10),
 		IssuedAt:    now.Unix(),
 		Expires:     now.Add(s.tokenTTL).Unix(),
 		Fingerprint: fingerprint(u),
 	})
-}
-
-func signToken(key []byte, c claims) string {
-	payload, _ := json.Marshal(c) // can't fail: c has only strings and numbers
 	firstTwo := tokenHeader + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return firstTwo + "." + signature(key, firstTwo)
+	return firstTwo + "." + signature(s.key, firstTwo)
 }
 
 // signature returns the third part of the token that begins with firstTwo.
@@ -543,7 +539,7 @@ type signupRequest struct {
 	username, email, password string
 }
 
-// parseSignup returns the request, or an error with all its faults, not only the first one.
+// parseSignup returns the request, or an error with the faults of all its fields.
 func parseSignup(body []byte) (signupRequest, error) {
 	members, faults := parseObject(body)
 	if faults != nil {
@@ -665,7 +661,7 @@ const (
 // processors is GOMAXPROCS at the start, before serve allows one more. (0 only asks.)
 var processors = runtime.GOMAXPROCS(0)
 
-// A semaphore lets as many requests work at the same time as it has slots. The others wait.
+// A semaphore lets only as many requests work at the same time as it has slots.
 type semaphore struct {
 	slots   chan struct{} // to send takes a slot, to receive frees one; if all are taken, a send waits
 	waiting atomic.Int64  // requests in the line
@@ -686,7 +682,7 @@ func (sem *semaphore) acquire(ctx context.Context) (release func(), err error) {
 	case <-time.After(maxWait):
 		return nil, noSlot("no slot became free in time")
 	case <-ctx.Done():
-		return nil, refuse(http.StatusBadRequest, "The client hung up") // only the log has this
+		return nil, refuse(http.StatusBadRequest, "The client hung up")
 	}
 }
 

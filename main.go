@@ -85,7 +85,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	var requests atomic.Int64 // a number that many goroutines may change at the same time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		numbered := log.With("req", requests.Add(1)) // adds req=1, req=2, … to each line
+		numbered := log.With("req", requests.Add(1)) // each of its lines has req=1, or req=2, …
 		rec := &recorder{w, 0}
 
 		// Both deferred calls run at the end, also if a handler panics: answerPanic first.

@@ -8,7 +8,8 @@ package main
 //     name taken (create).
 //   - if the disk is full, or the power fails during a save? The file is the old one or the new
 //     one, never half of it: save writes a new file and renames it.
-//   - if somebody edits the file during a save? The edit stays, and the sign-up gets 503 (replace).
+//   - if somebody edits the file during a save? The save looks once more before it renames. Then
+//     the edit stays, and the sign-up gets 503 (replace).
 
 import (
 	"bytes"
@@ -165,16 +166,16 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 // create looked. (An edit between its own look and the rename is lost. The README names more such
 // cases, in Limits.)
 func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
-	// Is it still our new file? A second authflow removes it when it starts.
-	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
-		return errors.New("another program has changed " + newPath)
-	}
-
 	// Was the users file edited? Then look returns another snapshot than create got, or a fault.
 	users, err := st.look()
 	if err != nil || users != before {
 		os.Remove(newPath)
 		return errors.New("somebody edited the users file at the same moment")
+	}
+
+	// Is it still our new file? A second authflow removes it when it starts.
+	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
+		return fmt.Errorf("another program has changed %s: if it stays, remove it", newPath)
 	}
 	if err := os.Rename(newPath, st.path); err != nil {
 		os.Remove(newPath)
