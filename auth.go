@@ -105,7 +105,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	// Too many failures in a row, with this name from this address? Say so before bcrypt runs,
 	// which is the expensive part.
 	attempt := newThrottleKey(username, r.RemoteAddr)
-	if wait := s.throttle.check(attempt, s.now()); wait > 0 {
+	if wait := s.throttle.retryAfter(attempt, s.now()); wait > 0 {
 		return tooManyFailures(wait)
 	}
 
@@ -118,7 +118,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	// Count the result. If too many others have failed while this one waited for bcrypt, it gets
 	// 429, too, even if it is right.
 	success := u != nil
-	if wait := s.throttle.checkAndCount(attempt, success, s.now()); wait > 0 {
+	if wait := s.throttle.count(attempt, success, s.now()); wait > 0 {
 		return tooManyFailures(wait)
 	}
 	if !success {
@@ -514,20 +514,20 @@ type faultList []fault
 
 const fieldRequired = "Field required"
 
-// check adds a fault of a field if ok is false. Of each field, only the first fault is told.
-func (faults *faultList) check(ok bool, field, kind, msg string) {
+// require adds a fault of a field if ok is false. Of each field, only the first fault is told.
+func (faults *faultList) require(ok bool, field, kind, msg string) {
 	isKnown := func(f fault) bool { return slices.Contains(f.Loc, any(field)) }
 	if !ok && !slices.ContainsFunc(*faults, isKnown) {
 		*faults = append(*faults, fault{kind, []any{"body", field}, msg})
 	}
 }
 
-// text returns a member that must be a string.
-func (faults *faultList) text(members map[string]any, field string) string {
+// requireText returns a member that must be a string.
+func (faults *faultList) requireText(members map[string]any, field string) string {
 	value, sent := members[field]
-	faults.check(sent, field, "missing", fieldRequired)
+	faults.require(sent, field, "missing", fieldRequired)
 	text, ok := value.(string)
-	faults.check(ok, field, "string_type", "Input should be a valid string")
+	faults.require(ok, field, "string_type", "Input should be a valid string")
 	return text
 }
 
@@ -584,19 +584,19 @@ func parseObject(body []byte) (map[string]any, faultList) {
 var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 
 func parseUsername(members map[string]any, faults *faultList) string {
-	name := faults.text(members, "username")
-	faults.check(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
+	name := faults.requireText(members, "username")
+	faults.require(usernamePattern.MatchString(name), "username", "string_pattern_mismatch",
 		"String should have 1 to 64 ASCII letters, digits and . _ - @ +")
 	return name
 }
 
 func parseEmail(members map[string]any, faults *faultList) string {
-	email := faults.text(members, "email")
+	email := faults.requireText(members, "email")
 
 	// ParseAddress also takes "Enrico <e@b>", whose address is only a part of the text.
 	address, err := mail.ParseAddress(email)
 	ok := err == nil && address.Address == email && utf8.RuneCountInString(email) <= maxEmail
-	faults.check(ok, "email", "value_error", "Value is not a valid email address")
+	faults.require(ok, "email", "value_error", "Value is not a valid email address")
 	return email
 }
 
@@ -608,15 +608,15 @@ func parsePassword(members map[string]any, faults *faultList) string {
 		field = "hashed_password"
 	}
 
-	password := faults.text(members, field)
-	faults.check(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
+	password := faults.requireText(members, field)
+	faults.require(utf8.RuneCountInString(password) >= minPassword, field, "string_too_short",
 		fmt.Sprintf("String should have at least %d characters", minPassword))
-	faults.check(len(password) <= maxPassword, field, "string_too_long",
+	faults.require(len(password) <= maxPassword, field, "string_too_long",
 		fmt.Sprintf("String should have at most %d bytes", maxPassword))
 
 	// bcrypt reads the password, \0, the password, \0 and so on, up to 72 bytes. So abc and
 	// abc\0abc would be the same.
-	faults.check(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
+	faults.require(!strings.ContainsFunc(password, unicode.IsControl), field, "value_error",
 		"Value should have no control character")
 	return password
 }
@@ -635,13 +635,13 @@ func parseLogin(body []byte) (username, password string, err error) {
 
 	// Get returns "" if there is no such value.
 	username, password = form.Get("username"), form.Get("password")
-	faults.check(username != "", "username", "missing", fieldRequired)
-	faults.check(password != "", "password", "missing", fieldRequired)
+	faults.require(username != "", "username", "missing", fieldRequired)
+	faults.require(password != "", "password", "missing", fieldRequired)
 
 	// grant_type says how one logs in. "password" is the only way here, and may be left out.
 	grant, oauth := form.Get("grant_type"), "invalid_request"
 	if grant != "" && grant != "password" {
-		faults.check(false, "grant_type", "string_pattern_mismatch",
+		faults.require(false, "grant_type", "string_pattern_mismatch",
 			"String should match pattern '^password$'")
 		oauth = "unsupported_grant_type"
 	}
@@ -731,17 +731,17 @@ func tooManyFailures(wait time.Duration) error {
 		with("Retry-After", strconv.Itoa(seconds))
 }
 
-// check returns how long the next try must wait. If that is 0 or less, it may come now.
-func (t *throttle) check(key throttleKey, now time.Time) time.Duration {
+// retryAfter returns how long the next try must wait. If that is 0 or less, it may come now.
+func (t *throttle) retryAfter(key throttleKey, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.counts[key].notBefore.Sub(now) // before the tenth failure, notBefore is in the year 1
 }
 
-// checkAndCount checks again. If the try may come now, it counts its result, and returns 0. Both
-// is one step, under the lock: a hundred guesses at the same moment all pass the first check, but
-// only ten of them get a result.
-func (t *throttle) checkAndCount(key throttleKey, success bool, now time.Time) time.Duration {
+// count counts the result of a try, and returns 0. But if the try must wait, it returns for how
+// long. Both is one step, under the lock: a hundred guesses at the same moment may all pass
+// retryAfter, but only ten of them get a result.
+func (t *throttle) count(key throttleKey, success bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	count := t.counts[key]

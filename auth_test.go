@@ -133,7 +133,7 @@ POST /auth/signup {"username":"","email":"","password":""}
 POST /auth/signup {}
 POST /auth/signup {"Username":"enrico","Email":"a@b","Password":"plaintextpassword"}
 422 {"detail":[{"type":"missing","loc":["body","username"],"msg":"Field required"},{"type":"missing","loc":["body","email"],"msg":"Field required"},{"type":"missing","loc":["body","password"],"msg":"Field required"}]}
-# A number is no text, and null is none either: see text in auth.go.
+# A number is no text, and null is none either: see requireText in auth.go.
 POST /auth/signup {"username":7,"email":true,"password":null}
 422 {"detail":[{"type":"string_type","loc":["body","username"],"msg":"Input should be a valid string"},{"type":"string_type","loc":["body","email"],…},{"type":"string_type","loc":["body","password"],…}]}
 # A username must have 1 to 64 ASCII letters, digits and . _ - @ +
@@ -1642,7 +1642,7 @@ func TestTogether(t *testing.T) {
 		answers = statuses(func(int) string { return loginOf("enrico", row.password) })
 		same(t, "the answers to 40 log-ins with "+row.password, answers, row.want,
 			"Of guesses at the same moment, no more than ten may get a result: "+
-				"see checkAndCount in auth.go.")
+				"see count in auth.go.")
 	}
 }
 
@@ -1738,7 +1738,7 @@ func TestGuessesInLine(t *testing.T) {
 	}
 	same(t, "the answers", fmt.Sprint(statuses), "map[401:10 429:11]",
 		"A guess that waited while ten others failed must get no result, even if it is right: "+
-			"see checkAndCount in auth.go.")
+			"see count in auth.go.")
 	for range cap(line.slots) - 1 {
 		<-line.slots
 	}
@@ -1771,7 +1771,7 @@ func TestPatience(t *testing.T) {
 func TestThrottleMemory(t *testing.T) {
 	throttle, most := newService(t).server.throttle, 0
 	for i := range 10_100 {
-		throttle.checkAndCount(newThrottleKey(fmt.Sprint(i), "192.0.2.1:1"), false, time.Now())
+		throttle.count(newThrottleKey(fmt.Sprint(i), "192.0.2.1:1"), false, time.Now())
 		most = max(most, len(throttle.counts))
 	}
 	same(t, "the most pairs that were remembered", most, 10_000,
