@@ -1766,7 +1766,7 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestThrottleMemory fails for more names than the throttle remembers. It calls checkAndCount: so
+// TestThrottleMemory fails for more names than the throttle remembers. It calls count: so
 // many log-ins would take long.
 func TestThrottleMemory(t *testing.T) {
 	throttle, most := newService(t).server.throttle, 0
