@@ -91,7 +91,7 @@ func (s *server) signup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // login exchanges a username and a password for a token: POST /auth/login with the password form
-// of OAuth 2 (RFC 6749 §4.3). readBody and parseLogin refuse as at sign-up.
+// of OAuth 2 (RFC 6749 §4.3).
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, "application/x-www-form-urlencoded")
 	if err != nil {
@@ -102,8 +102,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Too many failures in a row, with this name from this address? Say so before bcrypt runs,
-	// which is the expensive part.
+	// Too many failures in a row, with this name from this address? Say so before bcrypt runs.
 	attempt := newThrottleKey(username, r.RemoteAddr)
 	if wait := s.throttle.retryAfter(attempt, s.now()); wait > 0 {
 		return tooManyFailures(wait)
@@ -115,7 +114,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Count the result. If too many others have failed while this one waited for bcrypt, it gets
+	// Count the result. If others have failed too often while this one waited for bcrypt, it gets
 	// 429, too, even if it is right.
 	success := u != nil
 	if wait := s.throttle.count(attempt, success, s.now()); wait > 0 {
@@ -260,7 +259,7 @@ type httpError struct {
 func (e *httpError) Error() string { return fmt.Sprint(e.status, " ", e.detail) }
 
 // refuse makes the error that the lesson makes with HTTPException(status_code=400, detail="…").
-// The next three methods add a header, OAuth's name for the error, or a reason for the log.
+// The next three methods add to it.
 func refuse(status int, detail any) *httpError {
 	return &httpError{status: status, detail: detail, header: http.Header{}}
 }
@@ -339,7 +338,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // requests wait in a line.
 
 const (
-	minPassword = 8  // characters; without a second factor, NIST SP 800-63B wants 15
+	minPassword = 8  // characters (without a second factor, NIST SP 800-63B wants 15)
 	maxPassword = 72 // bytes: bcrypt reads no further
 )
 
@@ -394,7 +393,7 @@ func hashOfNobody(cost int) string {
 
 const tokenHeader = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" // the first part of every token of ours
 
-// claims are the second part. Times are in seconds since 1970.
+// Times are in seconds since 1970.
 type claims struct {
 	Subject     string `json:"sub"` // the user's id
 	IssuedAt    int64  `json:"iat"`
@@ -633,7 +632,6 @@ func parseLogin(body []byte) (username, password string, err error) {
 		return "", "", invalid(faults).withOAuth("invalid_request")
 	}
 
-	// Get returns "" if there is no such value.
 	username, password = form.Get("username"), form.Get("password")
 	faults.require(username != "", "username", "missing", fieldRequired)
 	faults.require(password != "", "password", "missing", fieldRequired)

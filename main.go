@@ -64,8 +64,8 @@ func routes(s *server) *http.ServeMux {
 	return mux
 }
 
-// newHandler returns the whole service. Each of these functions wraps the next one, as middleware
-// does in FastAPI: a request passes logRequests first, and the routes last.
+// newHandler returns the whole service. Each function wraps the next one, as middleware does in
+// FastAPI: a request passes logRequests first, and the routes last.
 func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 	return logRequests(log,
 		setHeaders(
@@ -94,7 +94,7 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 				"method", truncate(r.Method), "path", truncate(r.URL.EscapedPath()),
 				"status", rec.status, "took", time.Since(start), "addr", r.RemoteAddr)
 		}()
-		r = withLogger(r, numbered) // see logger, in auth.go
+		r = withLogger(r, numbered)
 		defer answerPanic(rec, r)
 		next.ServeHTTP(rec, r)
 	})
@@ -102,8 +102,8 @@ func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 
 func truncate(s string) string { return s[:min(len(s), 200)] }
 
-// A recorder passes an answer on, and remembers its status. The field without a name is embedded:
-// the recorder has all its methods, as if it inherited them, and defines two of them itself.
+// A recorder remembers the status of an answer. The field without a name is embedded: the recorder
+// has all its methods, as if it inherited them, and defines two of them itself.
 type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the answer begins
@@ -123,7 +123,6 @@ func (rec *recorder) Write(text []byte) (int, error) {
 	return rec.ResponseWriter.Write(text)
 }
 
-// answerPanic answers 500 if a handler has panicked.
 func answerPanic(rec *recorder, r *http.Request) {
 	cause := recover() // like except: ends the panic, and returns its cause, or nil
 	if cause == nil {
@@ -148,9 +147,6 @@ func setHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff") // believe our Content-Type
 		w.Header().Set("Cache-Control", "no-store")         // keep no tokens and no users
-
-		// Run no code of an answer, and show no answer in a frame of another page.
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		next.ServeHTTP(w, r)
 	})
 }
@@ -170,9 +166,8 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 
-		// Before some requests, such as a POST with JSON, the browser asks whether the page may
-		// send them. This question is a preflight. It has the method OPTIONS, and these headers
-		// answer it.
+		// Before some requests, such as a POST with JSON, the browser asks with OPTIONS whether the
+		// page may send them. This question is a preflight.
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
@@ -211,7 +206,7 @@ func noRoute(mux *http.ServeMux) apiHandler {
 		// it. "/" is the route of noRoute itself.
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-			other := *r // a copy of the request
+			other := *r
 			other.Method = method
 			if _, route := mux.Handler(&other); route != "/" {
 				allowed = append(allowed, method)
@@ -353,7 +348,6 @@ const (
 	maxCost   = 16 // a log-in takes seconds
 )
 
-// check returns what is wrong with the configuration.
 func (c *config) check(arguments []string) error {
 	_, port, _ := net.SplitHostPort(c.addr)
 	switch {

@@ -76,11 +76,11 @@ type store struct {
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
-// that fault. It reads the file only if its stamp has changed.
+// that fault. It reads the file only if somebody has changed it.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	stamp, _ := os.Stat(st.path) // nil if there is no file, for example
+	stamp, _ := os.Stat(st.path) // nil if there is no file
 	if !sameStamp(stamp, st.stamp) {
 		st.reload(stamp)
 	}
@@ -113,7 +113,7 @@ func (st *store) create(u user) (int64, error) {
 	return u.ID, nil
 }
 
-const newSuffix = ".authflow-new" // of the new file: a name that nobody else would choose
+const newSuffix = ".authflow-new" // of the new file
 
 // save puts the text of after into the users file. Nobody ever finds half a file there, because
 // save writes a new file beside it and then renames that.
