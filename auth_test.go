@@ -385,9 +385,6 @@ Location: /docs
 GET //auth/../healthz?x=1
 307 …
 Location: /healthz?x=1
-# HEAD must answer as GET does, without the body.
-HEAD /healthz
-200
 
 == bodies
 given enrico
@@ -760,9 +757,6 @@ POST /auth/login username=enrico&password=plaintextpassword
 200 …
 9 times POST /auth/login username=enrico&password=wrong-password
 401 {"detail":"Invalid credentials","error":"invalid_grant"}
-# A request that is no try is no failure.
-9 times POST /auth/login username=enrico
-422 …
 POST /auth/login username=enrico&password=plaintextpassword
 200 …
 
@@ -820,9 +814,7 @@ $ authflow -token-ttl 999ms
 2 authflow: -token-ttl must be at least 1s (authflow -h explains)
 # An empty value may be a variable that is not set. An empty -addr would listen on all addresses.
 $ authflow -addr ""
-$ authflow -addr :
 $ authflow -addr 127.0.0.1:
-$ authflow -addr localhost
 2 authflow: -addr must be host:port, such as 127.0.0.1:8000 (authflow -h explains)
 $ authflow -users ""
 2 authflow: -users must not be empty (authflow -h explains)
@@ -842,7 +834,6 @@ $ authflow -allow-origin localhost:5173
 $ authflow -allow-origin http://a.b/
 $ authflow -allow-origin http://a:b
 $ authflow -allow-origin http://A.b
-$ authflow -allow-origin https://*.b
 $ authflow -allow-origin http://a.b:80
 $ authflow -allow-origin https://a.b:443
 2 authflow: invalid value "…" for flag -allow-origin: …http://localhost:5173 (authflow -h explains)
@@ -1192,7 +1183,6 @@ Sec-Fetch-Site: cross-site
 `)
 }
 
-// TestPanics adds routes with bugs.
 func TestPanics(t *testing.T) {
 	s := newService(t)
 	s.server.cost = 40 // bcrypt has no such cost
@@ -1442,8 +1432,8 @@ func TestSlowDisk(t *testing.T) {
 	signedUp := make(chan answer, 1)
 	go func() { signedUp <- p.send(signupOf("anna")) }()
 
-	// First the new file syncs, then it is renamed, then the folder syncs. The list has a system
-	// call when it begins, and its result when it ends.
+	// The new file syncs, it is renamed, the folder syncs. The list has a system call when it
+	// begins, and its result when it ends.
 	for ended := range 3 {
 		results := func() int { return strings.Count(readFile(t, list), " = ") }
 		await(t, "the next system call", func() bool {
@@ -1502,7 +1492,6 @@ func TestEditDuringSave(t *testing.T) {
 	}
 }
 
-// TestTwoProcesses has two programs with one users file.
 func TestTwoProcesses(t *testing.T) {
 	p := start(t, "-cost", "4")
 	q := start(t, "-cost", "4", "-users", p.path)
@@ -1597,8 +1586,7 @@ func TestBeside(t *testing.T) {
 		}
 	}()
 
-	// Two others look enrico up, by name and by id. At times one sets the file's time: that is an
-	// edit, so the next look-up reads the file again.
+	// Two others look enrico up. At times one sets the file's time, which is an edit.
 	together(2, func(client int) int {
 		for i := 0; ; i++ {
 			users, _ := st.look()
@@ -2085,7 +2073,6 @@ func TestPage(t *testing.T) {
 		"they have %d bytes, want at most 30,720", size)
 }
 
-// TestSources reads the sources.
 func TestSources(t *testing.T) {
 	const notStandard = "{{if not .Standard}}{{.ImportPath}}{{end}}"
 	list := exec.Command(need(t, "go"), "list", "-deps", "-f", notStandard, ".")
