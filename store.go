@@ -174,7 +174,7 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 	}
 
 	// Is it still our new file? A second authflow removes it when it starts.
-	if now, _ := os.Stat(newPath); !sameStamp(now, stamp) {
+	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, stamp) {
 		return fmt.Errorf("another program has changed %s: if it stays, remove it", newPath)
 	}
 	if err := os.Rename(newPath, st.path); err != nil {
