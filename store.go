@@ -41,7 +41,8 @@ type user struct {
 // A snapshot has all users of one moment. It never changes: a save makes another snapshot. So
 // many requests can read one at the same time, without a lock.
 type snapshot struct {
-	text   []byte           // of the users file
+	text   []byte           // of the users file, as it was read, without the ] at its end
+	added  []byte           // what saves have added since
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
@@ -119,10 +120,11 @@ const newSuffix = ".authflow-new" // of the new file
 // save writes a new file beside it and then renames that.
 func (st *store) save(before, after *snapshot) error {
 	newPath := st.path + newSuffix
-	stamp, err := writeNew(newPath, after.text)
+	stamp, err := writeNew(newPath, after.text, slices.Concat(after.added, []byte("\n]\n")))
 	if err != nil {
 		return err
 	}
+
 	// From the rename on, look-ups find the new file. Tell them first which users it has.
 	st.expect(after, stamp)
 	if err := st.replace(newPath, stamp, before); err != nil {
@@ -139,10 +141,10 @@ func (st *store) save(before, after *snapshot) error {
 	return nil
 }
 
-// writeNew writes text to a new file at path, and returns its stamp. The file must not exist yet
+// writeNew writes two texts to a new file at path, and returns its stamp. It must not exist yet
 // (O_EXCL), so two authflows never write the same one. Only its owner may read it (0600). If
 // writeNew fails, it leaves no file of its own.
-func writeNew(path string, text []byte) (fs.FileInfo, error) {
+func writeNew(path string, text, rest []byte) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
@@ -150,12 +152,13 @@ func writeNew(path string, text []byte) (fs.FileInfo, error) {
 
 	// Write only hands the text to the system, which may keep it in memory for some time. Sync
 	// waits until it is on the disk. Otherwise a power cut could leave an empty file.
-	_, writeErr := f.Write(text)
+	_, textErr := f.Write(text)
+	_, restErr := f.Write(rest)
 	syncErr := f.Sync()
 	stamp, statErr := f.Stat()
 	closeErr := f.Close()
 
-	err = errors.Join(writeErr, syncErr, statErr, closeErr) // nil if all four are nil
+	err = errors.Join(textErr, restErr, syncErr, statErr, closeErr) // nil if all of them are nil
 	if err != nil {
 		os.Remove(path)
 	}
@@ -197,33 +200,29 @@ func fold(username string) string {
 	}, username)
 }
 
-func (snap *snapshot) withUser(u *user) *snapshot {
-	after := &snapshot{
-		text:   snap.textWith(u),
-		byID:   maps.Clone(snap.byID),
-		byName: maps.Clone(snap.byName),
-		maxID:  snap.maxID,
-	}
-	after.add(u)
-	return after
-}
-
-// textWith returns the text of the file with one more line. All that a person wrote about users
-// stays as it is.
+// withUser returns another snapshot, which also has u. It adds a line to the text, and all that a
+// person wrote stays as it is.
 //
 //	before                           after
 //	[                                [
 //	{"id":1,"username":"enrico",…}   {"id":1,"username":"enrico",…},
 //	]                                {"id":2,"username":"anna",…}
 //	                                 ]
-func (snap *snapshot) textWith(u *user) []byte {
+func (snap *snapshot) withUser(u *user) *snapshot {
 	line, _ := json.Marshal(u) // can't fail: u has only numbers, strings and a bool
-	end := []byte("\n]\n")
+	separator := []byte(",\n")
 	if len(snap.byID) == 0 {
-		return slices.Concat([]byte("[\n"), line, end)
+		separator = []byte("\n")
 	}
-	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off the ], spaces and line ends
-	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
+	after := &snapshot{
+		text:   snap.text,
+		added:  slices.Concat(snap.added, separator, line),
+		byID:   maps.Clone(snap.byID),
+		byName: maps.Clone(snap.byName),
+		maxID:  snap.maxID,
+	}
+	after.add(u)
+	return after
 }
 
 // add puts u into a snapshot that nobody else has yet.
@@ -251,7 +250,7 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 	}
 	users, stamp, err := readUsers(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		users, err = newSnapshot(nil), nil
+		users, err = newSnapshot([]byte("[")), nil
 	}
 	st.users, st.stamp = users, stamp
 	return st, err
@@ -263,7 +262,7 @@ func (st *store) tryToWrite() error {
 	os.Remove(st.path + newSuffix) // a save that was killed may have left it
 	tryPath := st.path + ".authflow-try"
 	os.Remove(tryPath)
-	_, err := writeNew(tryPath, nil)
+	_, err := writeNew(tryPath, nil, nil)
 	os.Remove(tryPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the folder of %s is missing: make it first", st.path)
@@ -350,7 +349,7 @@ func parseUsers(text []byte) (*snapshot, error) {
 		return nil, fmt.Errorf("line %d: %w", lineOf(err, text), err)
 	}
 
-	users := newSnapshot(text)
+	users := newSnapshot(bytes.TrimRight(text, "] \t\r\n")) // without the ], blanks and line ends
 	for i, u := range entries {
 		if reason := users.whatIsWrong(&u); reason != "" {
 			return nil, fmt.Errorf("user %d (%q): %s", i+1, u.Username, reason)
