@@ -439,6 +439,11 @@ edit "id": 7 -> "id": 9223372036854775807
 POST /auth/signup {"username":"bob","email":"a@b","password":"plaintextpassword"}
 503 {"detail":"Users cannot be stored just now"}
 log reason="no id is left above the largest one in the users file"
+# To a file without users, a sign-up must add the first one.
+edit -> null
+POST /auth/signup {"username":"bob","email":"a@b","password":"plaintextpassword"}
+201 {"message":"User created","user_id":1}
+file [\n{"id":1,…}\n]\n
 
 == an edit with a fault
 given enrico anna
@@ -1198,7 +1203,7 @@ func TestPanics(t *testing.T) {
 		})
 		mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(201)
-			w.WriteHeader(202) // too late: the client gets the first status
+			w.WriteHeader(202) // too late
 			panic("a late bug")
 		})
 	})
@@ -1506,7 +1511,6 @@ func TestTwoProcesses(t *testing.T) {
 		return created
 	})
 
-	// All who were told 201 are in the file, each with an id of its own.
 	created := 0
 	for n, clients := range statuses {
 		created += n * clients

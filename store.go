@@ -210,12 +210,12 @@ func fold(username string) string {
 //	                                 ]
 func (snap *snapshot) withUser(u *user) *snapshot {
 	line, _ := json.Marshal(u) // can't fail: u has only numbers, strings and a bool
-	separator := []byte(",\n")
-	if len(snap.byID) == 0 {
-		separator = []byte("\n")
+	text, separator := snap.text, []byte(",\n")
+	if len(snap.byID) == 0 { // the text may be [] or null
+		text, separator = []byte("["), []byte("\n")
 	}
 	after := &snapshot{
-		text:   snap.text,
+		text:   text,
 		added:  slices.Concat(snap.added, separator, line),
 		byID:   maps.Clone(snap.byID),
 		byName: maps.Clone(snap.byName),
@@ -250,7 +250,7 @@ func openStore(path string, log *slog.Logger) (*store, error) {
 	}
 	users, stamp, err := readUsers(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		users, err = newSnapshot([]byte("[")), nil
+		users, err = newSnapshot(nil), nil
 	}
 	st.users, st.stamp = users, stamp
 	return st, err
