@@ -114,8 +114,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	// Count the result. If others have failed too often while this one waited for bcrypt, it gets
-	// 429, too, even if it is right.
+	// Count the result. Even a right log-in may get 429 here: others with this name may have
+	// failed while it waited for bcrypt.
 	success := u != nil
 	if wait := s.throttle.count(attempt, success, s.now()); wait > 0 {
 		return tooManyFailures(wait)
@@ -145,8 +145,8 @@ type loginResponse struct {
 	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
-// authenticate returns the user who has this name and password. If nobody has, it returns nil and
-// the reason, which only the log may tell.
+// authenticate returns the user, if the log-in is right. Otherwise it returns nil and the reason,
+// which only the log may tell.
 //
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
 // taken.) So an unknown name, a wrong password and a disabled user get the same answer, after the
@@ -402,7 +402,7 @@ type claims struct {
 }
 
 // fingerprint is a digest of the name and the password hash. If one of them changes, the token is
-// void. So it is, too, if its user was removed, and somebody else has the same id now.
+// void. It is void, too, after its user was removed, if somebody else gets the same id.
 func fingerprint(u *user) string {
 	digest := sha256.Sum256([]byte(fold(u.Username) + " " + u.HashedPassword))
 	return base64.RawURLEncoding.EncodeToString(digest[:8]) // 8 of 32 bytes: enough to see a change
@@ -579,7 +579,7 @@ func parseObject(body []byte) (map[string]any, faultList) {
 	return members, nil
 }
 
-// usernamePattern allows e-mail addresses, but no look-alikes such as the Cyrillic а.
+// usernamePattern allows most e-mail addresses, but no look-alikes such as the Cyrillic а.
 var usernamePattern = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 
 func parseUsername(members map[string]any, faults *faultList) string {

@@ -416,7 +416,7 @@ Transfer-Encoding: chunked
 
 == the users file
 given enrico
-# What a person wrote must stay as it is, and the next id follows the highest: see withUser in store.go.
+# What a person wrote must stay as it is, and the next id follows the highest: see textWith in store.go.
 edit -> \xef\xbb\xbf[\r\n  {"note":"<b>\u00fc ]",\r\n"id": 7,"username":"Enrico","email":"e@b","hashed_password":"$HASH","is_active":true,"tags":[1.50,{"a":null}]}\r\n ]\r\n\r\n
 POST /auth/login username=enrico&password=plaintextpassword
 200 …"user_id":7,…

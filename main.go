@@ -50,7 +50,8 @@ import (
 //
 // mux.Handle wants a value that has a method ServeHTTP. A type of functions can have methods,
 // too, and auth.go has such a type, apiHandler: its ServeHTTP calls the function.
-// apiHandler(s.signup) converts s.signup to that type, as float64(1) converts a number.
+// apiHandler(s.signup) converts s.signup to that type, as float64(1) converts a number. Nothing is
+// called yet.
 func routes(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /auth/signup", apiHandler(s.signup))

@@ -41,8 +41,7 @@ type user struct {
 // A snapshot has all users of one moment. It never changes: a save makes another snapshot. So
 // many requests can read one at the same time, without a lock.
 type snapshot struct {
-	text   []byte           // of the users file, as it was read, without the ] at its end
-	added  []byte           // what saves have added since
+	text   []byte           // of the users file
 	byID   map[int64]*user  // such as 1: {1, "Enrico", …}
 	byName map[string]*user // such as "enrico": {1, "Enrico", …}; the key is fold(Username)
 	maxID  int64            // 0 if there are no users
@@ -65,19 +64,19 @@ type store struct {
 
 	saving sync.Mutex // held from the beginning of a save to its end: one save at a time
 
-	// mu guards the fields below. It is never held while a save writes, so a log-in doesn't wait
-	// for that.
+	// mu guards the fields below. Nobody holds it while a file is written. So a log-in doesn't wait
+	// for a save.
 	mu    sync.Mutex
 	users *snapshot   // the last good users
 	stamp fs.FileInfo // identity, size and time of the file at the last look; nil: no file
 	fault error       // what was wrong with it, or nil
 
-	saved      *snapshot   // what our last save has written (or nil), so that nobody has to read it
-	savedStamp fs.FileInfo // of the file that has it
+	saved      *snapshot   // the users of our last save, or nil: see expect
+	savedStamp fs.FileInfo // of its file
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
-// that fault. It reads the file only if somebody has changed it.
+// that fault. It reads the file only if its stamp has changed.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -120,14 +119,11 @@ const newSuffix = ".authflow-new" // of the new file
 // save writes a new file beside it and then renames that.
 func (st *store) save(before, after *snapshot) error {
 	newPath := st.path + newSuffix
-	stamp, err := writeNew(newPath, after.text, slices.Concat(after.added, []byte("\n]\n")))
+	stamp, err := writeNew(newPath, after.text)
 	if err != nil {
 		return err
 	}
-
-	// From the rename on, look-ups find the new file. Tell them first which users it has.
-	st.expect(after, stamp)
-	if err := st.replace(newPath, stamp, before); err != nil {
+	if err := st.replace(newPath, stamp, before, after); err != nil {
 		return err
 	}
 	st.look() // takes the users of after
@@ -141,10 +137,10 @@ func (st *store) save(before, after *snapshot) error {
 	return nil
 }
 
-// writeNew writes two texts to a new file at path, and returns its stamp. It must not exist yet
-// (O_EXCL), so two authflows never write the same one. Only its owner may read it (0600). If
+// writeNew writes text to a new file at path, and returns its stamp. The file must not exist yet
+// (O_EXCL), so two authflows never write into one file. Only its owner may read it (0600). If
 // writeNew fails, it leaves no file of its own.
-func writeNew(path string, text, rest []byte) (fs.FileInfo, error) {
+func writeNew(path string, text []byte) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
@@ -152,13 +148,12 @@ func writeNew(path string, text, rest []byte) (fs.FileInfo, error) {
 
 	// Write only hands the text to the system, which may keep it in memory for some time. Sync
 	// waits until it is on the disk. Otherwise a power cut could leave an empty file.
-	_, textErr := f.Write(text)
-	_, restErr := f.Write(rest)
+	_, writeErr := f.Write(text)
 	syncErr := f.Sync()
 	stamp, statErr := f.Stat()
 	closeErr := f.Close()
 
-	err = errors.Join(textErr, restErr, syncErr, statErr, closeErr) // nil if all of them are nil
+	err = errors.Join(writeErr, syncErr, statErr, closeErr) // nil if all four are nil
 	if err != nil {
 		os.Remove(path)
 	}
@@ -166,9 +161,9 @@ func writeNew(path string, text, rest []byte) (fs.FileInfo, error) {
 }
 
 // replace renames the new file to the users file, if nobody has edited the users file since
-// create looked. (An edit between its own look and the rename is lost. The README names more such
-// cases, in Limits.)
-func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) error {
+// create looked. (An edit in the moment between this look and the rename is lost. The README has
+// more such cases, in Limits.)
+func (st *store) replace(newPath string, stamp fs.FileInfo, before, after *snapshot) error {
 	// Was the users file edited? Then look returns another snapshot than create got, or a fault.
 	users, err := st.look()
 	if err != nil || users != before {
@@ -176,10 +171,15 @@ func (st *store) replace(newPath string, stamp fs.FileInfo, before *snapshot) er
 		return errors.New("somebody edited the users file at the same moment")
 	}
 
-	// Is it still our new file? A second authflow removes it when it starts.
+	// A second authflow removes our new file when it starts. What is there now may be its own, so
+	// leave it.
 	if now, err := os.Stat(newPath); err != nil || !os.SameFile(now, stamp) {
 		return fmt.Errorf("another program has changed %s: if it stays, remove it", newPath)
 	}
+
+	// From now on, look-ups may find the new file. Tell them which users it has: then they need
+	// not read it.
+	st.expect(after, stamp)
 	if err := os.Rename(newPath, st.path); err != nil {
 		os.Remove(newPath)
 		return err
@@ -200,29 +200,33 @@ func fold(username string) string {
 	}, username)
 }
 
-// withUser returns another snapshot, which also has u. It adds a line to the text, and all that a
-// person wrote stays as it is.
-//
-//	before                           after
-//	[                                [
-//	{"id":1,"username":"enrico",…}   {"id":1,"username":"enrico",…},
-//	]                                {"id":2,"username":"anna",…}
-//	                                 ]
 func (snap *snapshot) withUser(u *user) *snapshot {
-	line, _ := json.Marshal(u) // can't fail: u has only numbers, strings and a bool
-	text, separator := snap.text, []byte(",\n")
-	if len(snap.byID) == 0 { // the text may be [] or null
-		text, separator = []byte("["), []byte("\n")
-	}
 	after := &snapshot{
-		text:   text,
-		added:  slices.Concat(snap.added, separator, line),
+		text:   snap.textWith(u),
 		byID:   maps.Clone(snap.byID),
 		byName: maps.Clone(snap.byName),
 		maxID:  snap.maxID,
 	}
 	after.add(u)
 	return after
+}
+
+// textWith returns the text of the file with one more line. All that a person wrote about users
+// stays as it is.
+//
+//	before                           after
+//	[                                [
+//	{"id":1,"username":"enrico",…}   {"id":1,"username":"enrico",…},
+//	]                                {"id":2,"username":"anna",…}
+//	                                 ]
+func (snap *snapshot) textWith(u *user) []byte {
+	line, _ := json.Marshal(u) // can't fail: u has only numbers, strings and a bool
+	end := []byte("\n]\n")
+	if len(snap.byID) == 0 {
+		return slices.Concat([]byte("[\n"), line, end)
+	}
+	upToLastUser := bytes.TrimRight(snap.text, "] \t\r\n") // cuts off the ], spaces and line ends
+	return slices.Concat(upToLastUser, []byte(",\n"), line, end)
 }
 
 // add puts u into a snapshot that nobody else has yet.
@@ -262,7 +266,7 @@ func (st *store) tryToWrite() error {
 	os.Remove(st.path + newSuffix) // a save that was killed may have left it
 	tryPath := st.path + ".authflow-try"
 	os.Remove(tryPath)
-	_, err := writeNew(tryPath, nil, nil)
+	_, err := writeNew(tryPath, nil)
 	os.Remove(tryPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the folder of %s is missing: make it first", st.path)
@@ -310,8 +314,8 @@ func (st *store) reload(stamp fs.FileInfo) {
 }
 
 // readUsers reads the file and checks it. It returns the stamp of a text with a fault, too, so
-// that it isn't read again before it changes. If the file can't be read, there is no stamp, so the
-// next look tries again: chmod can mend that, and changes no stamp.
+// that it isn't read again before it changes. For a file that is there, but can't be read, it
+// returns no stamp, so the next look tries again: chmod can mend that, and changes no stamp.
 func readUsers(path string) (*snapshot, fs.FileInfo, error) {
 	// Take the stamp first. If somebody edits the file while we read it, the file gets another
 	// stamp, and the next look reads it again.
@@ -349,7 +353,7 @@ func parseUsers(text []byte) (*snapshot, error) {
 		return nil, fmt.Errorf("line %d: %w", lineOf(err, text), err)
 	}
 
-	users := newSnapshot(bytes.TrimRight(text, "] \t\r\n")) // without the ], blanks and line ends
+	users := newSnapshot(text)
 	for i, u := range entries {
 		if reason := users.whatIsWrong(&u); reason != "" {
 			return nil, fmt.Errorf("user %d (%q): %s", i+1, u.Username, reason)
