@@ -489,7 +489,8 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte,
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
 		return nil, refuse(http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("Body must be at most %d bytes", maxBody))
+			fmt.Sprintf("Body must be at most %d bytes", maxBody)).
+			with("Connection", "close") // answer now: don't wait for the rest of the body
 	}
 	if err != nil { // the client hung up, was too slow, or sent broken data
 		return nil, refuse(http.StatusBadRequest, "Body could not be read to its end").

@@ -317,8 +317,8 @@ func (st *store) reload(stamp fs.FileInfo) {
 // that it isn't read again before it changes. For a file that is there, but can't be read, it
 // returns no stamp, so the next look tries again: chmod can mend that, and changes no stamp.
 func readUsers(path string) (*snapshot, fs.FileInfo, error) {
-	// Take the stamp first. If somebody edits the file while we read it, the file gets another
-	// stamp, and the next look reads it again.
+	// Take the stamp first. If somebody edits the file while we read it, its stamp is another one
+	// then, and the next look reads it again.
 	stamp, err := os.Stat(path)
 	if err == nil && !stamp.Mode().IsRegular() { // to read a pipe could take for ever
 		return nil, stamp, fmt.Errorf("%s must be a regular file", path)
