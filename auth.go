@@ -150,7 +150,7 @@ type loginResponse struct {
 //
 // A log-in must not tell a stranger who has an account. (A sign-up does: it says that a name is
 // taken.) So an unknown name, a wrong password and a disabled user get the same answer, after the
-// same time.
+// same time (but see compare).
 func (s *server) authenticate(ctx context.Context, username, password string) (*user, string, error) {
 	release, err := s.hashing.acquire(ctx) // waits for a slot; release frees it
 	if err != nil {
@@ -333,9 +333,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 // ---- Passwords ----
 //
 // bcrypt is slow on purpose, so that guessing is slow. At cost 12 it does 2^12 rounds and takes a
-// fifth of a second; at cost 13 it takes twice as long. If many requests used a processor at the
-// same time, all of them would be slow. So bcrypt has a slot for each processor, and the other
-// requests wait in a line.
+// fifth of a second; at cost 13 it takes twice as long. If it worked for many requests at the same
+// time, all of them would be slow. So bcrypt has a slot for each processor, and the other requests
+// wait in a line.
 
 const (
 	minPassword = 8  // characters (without a second factor, NIST SP 800-63B wants 15)
@@ -697,7 +697,8 @@ const (
 
 // A throttle slows down the guessing of passwords. After maxFailures in a row, it allows one try
 // in each failurePause, until a log-in is right. It counts by name and address, so nobody can
-// lock a user out from another address. It counts names that nobody has, too.
+// lock a user out from another address (unless a proxy gives both the same one). It counts names
+// that nobody has, too.
 type throttle struct {
 	mu     sync.Mutex // guards counts
 	counts map[throttleKey]failureCount
@@ -752,7 +753,7 @@ func (t *throttle) count(key throttleKey, success bool, now time.Time) time.Dura
 		return 0
 	}
 
-	// If there is no room, forget all. An attacker has to fail for 10,000 pairs to get there.
+	// If the map is full, forget all. An attacker has to fail for 10,000 pairs to get there.
 	if len(t.counts) >= maxCounts {
 		clear(t.counts)
 	}

@@ -81,7 +81,7 @@ func newHandler(s *server, origins []string, log *slog.Logger) http.Handler {
 // it, or answers the request itself. What is outside the inner function runs once, at the start.
 
 // logRequests gives each request a number and writes a line about it into the log. Query, headers
-// and body are left out: they may hold secrets.
+// and body are not in that line: they may hold secrets.
 func logRequests(log *slog.Logger, next http.Handler) http.Handler {
 	var requests atomic.Int64 // a number that many goroutines may change at the same time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

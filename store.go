@@ -76,7 +76,7 @@ type store struct {
 }
 
 // look returns the users in the file. If the file has a fault, it returns the last good users and
-// that fault. It reads the file only if its stamp has changed.
+// that fault. It reads the file only if its stamp has changed, or if it could not be read before.
 func (st *store) look() (*snapshot, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -89,8 +89,9 @@ func (st *store) look() (*snapshot, error) {
 
 var errExists = errors.New("the username is taken")
 
-// create stores u and returns its new id. Without an error, the user is on the disk. With an
-// error, nothing has changed: the error is errExists, or says why the user could not be stored.
+// create stores u and returns its new id. Without an error, the user is in the file, and the file
+// was synced. With an error, nothing has changed: the error is errExists, or says why the user
+// could not be stored.
 func (st *store) create(u user) (int64, error) {
 	st.saving.Lock()
 	defer st.saving.Unlock()
