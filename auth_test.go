@@ -436,7 +436,7 @@ POST /auth/login username=enrico&password=plaintextpassword
 edit ,"tags" -> ,"Email":"note","tags"
 GET /auth/me Bearer $TOKEN
 200 …"email":"note",…
-# After the largest id, a sign-up must be refused, and not get a wrong one: see create in store.go.
+# After the largest id, a sign-up must be refused: see create in store.go.
 edit "id": 7 -> "id": 9223372036854775807
 POST /auth/signup {"username":"bob","email":"a@b","password":"plaintextpassword"}
 503 {"detail":"Users cannot be stored just now"}
@@ -2419,7 +2419,7 @@ func (s *service) send(line string, headers ...string) answer {
 	if err != nil {
 		return answer{body: "no answer: " + err.Error()}
 	}
-	if resp.Close { // ReadResponse takes the header out
+	if resp.Close { // ReadResponse removes it
 		resp.Header.Set("Connection", "close")
 	}
 	body, err := io.ReadAll(resp.Body)
